@@ -1,0 +1,1 @@
+"""onnxq: a post-training quantizer that rewrites ONNX graphs."""

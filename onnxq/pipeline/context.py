@@ -1,0 +1,97 @@
+"""What passes share while a recipe runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_graphsurgeon as gs
+
+from onnxq.calibrate.observer import AnyObserver
+from onnxq.calibrate.statistics import Statistics
+from onnxq.errors import OnnxqError
+from onnxq.graph import Model
+from onnxq.pipeline.journal import Decline, Journal
+from onnxq.pipeline.plan import QuantPlan
+from onnxq.quant import QParams
+from onnxq.targets import Target
+
+Observe = Callable[[Model, Mapping[str, tuple[AnyObserver, ...]]], Statistics]
+
+
+@dataclass(frozen=True)
+class TensorFact:
+    """Type and shape of a tensor, as measured on a sample or inferred.
+
+    Attributes:
+        dtype: the ONNX element type, a value of ``onnx.TensorProto.DataType``.
+        shape: its dimensions; None for one that is not known, None as a whole where the rank
+            is not known.
+    """
+
+    dtype: int
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass
+class Context:
+    """State of one run of a recipe over one model.
+
+    Attributes:
+        target: the hardware profile.
+        plan: what is to be quantized, and how.
+        statistics: what observers measured, by tensor name.
+        qparams: scales and zero points chosen so far, by tensor name.
+        integers: integer weights and biases chosen so far, by tensor name.
+        facts: types and shapes by tensor name.
+        journal: edits, declines, warnings.
+        measure: runs the model on the calibration data; set by the caller, since passes never
+            import a runtime.
+    """
+
+    target: Target
+    plan: QuantPlan = field(default_factory=QuantPlan)
+    statistics: Statistics = field(default_factory=Statistics)
+    qparams: dict[str, QParams] = field(default_factory=dict)
+    integers: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, TensorFact] = field(default_factory=dict)
+    journal: Journal = field(default_factory=Journal)
+    measure: Observe | None = None
+
+    def observe(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
+        """Run *model* on the calibration data for what of *wanted* is not yet measured.
+
+        Raises:
+            OnnxqError: statistics are needed and there is no calibration data.
+        """
+        missing = self.statistics.missing(wanted)
+        if missing:
+            if self.measure is None:
+                raise OnnxqError(
+                    f"statistics of {len(missing)} tensors are needed, and there is no data",
+                    hint="give calibration data (--data)",
+                )
+            self.statistics = self.statistics.merge(self.measure(model, missing))
+        return self.statistics
+
+    def decline(self, node: gs.Node | str, reason: str) -> None:
+        """Note that the running pass left *node* as it is, and why."""
+        name = node if isinstance(node, str) else (node.name or node.op)
+        record = self.journal.records[-1]
+        record.declines.append(Decline(record.name, name, reason))
+
+    def shape(self, tensor: gs.Tensor) -> tuple[int | None, ...] | None:
+        """Shape of *tensor*: measured, else stated in the graph; None where not known."""
+        if isinstance(tensor, gs.Constant):
+            return tuple(int(d) for d in tensor.shape)
+        fact = self.facts.get(tensor.name)
+        if fact is not None and fact.shape is not None:
+            return fact.shape
+        if tensor.shape is None:
+            return None
+        return tuple(d if isinstance(d, int) else None for d in tensor.shape)
+
+    def rank(self, tensor: gs.Tensor) -> int | None:
+        """Rank of *tensor*, None where not known."""
+        shape = self.shape(tensor)
+        return None if shape is None else len(shape)

@@ -1,0 +1,48 @@
+"""The quantization plan: which node becomes an integer kernel, which tensor gets which spec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onnxq.quant import TensorPlan
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """A node that is to run on integers.
+
+    Attributes:
+        node: its name.
+        kernel: the integer kernel expected of the runtime, such as ``"QLinearConv"``.
+        inputs: indices of inputs that are quantized (weights and bias included).
+        outputs: indices of outputs that are quantized; a kernel may leave its output in float.
+        absorbs: names of following activation nodes that the quantized range makes redundant.
+    """
+
+    node: str
+    kernel: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...] = (0,)
+    absorbs: tuple[str, ...] = ()
+
+
+@dataclass
+class QuantPlan:
+    """The plan of a model; planning passes fill it, emitting passes carry it out.
+
+    Attributes:
+        nodes: by node name, those that become integer kernels.
+        tensors: by tensor name, how each is quantized.
+        kept_float: by node name, why a candidate stays in floating point.
+        excluded: by node name, the user's pattern that excluded it.
+    """
+
+    nodes: dict[str, NodePlan] = field(default_factory=dict)
+    tensors: dict[str, TensorPlan] = field(default_factory=dict)
+    kept_float: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+
+    def keep_float(self, node: str, reason: str) -> None:
+        """Leave *node* in floating point; its first reason stays."""
+        self.nodes.pop(node, None)
+        self.kept_float.setdefault(node, reason)

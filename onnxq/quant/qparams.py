@@ -1,0 +1,78 @@
+"""Scales and zero points, and what they do to numbers.
+
+    q = clip(round(x / s) + z, qmin, qmax)        x̂ = (q − z) · s
+
+Source: ONNX operators QuantizeLinear and DequantizeLinear; Jacob et al. 2018, section 2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.quant.dtypes import DType
+
+
+@dataclass(frozen=True, eq=False)
+class QParams:
+    """Scale and zero point of one tensor.
+
+    Attributes:
+        scale: float32, shape [] (one for the tensor) or [C] (one for each index of *axis*).
+        zero_point: int64, the shape of *scale*.
+        dtype: the integer format.
+        axis: the axis that *scale* runs along; None where scale is a scalar.
+        qmin, qmax: the codes in use, where narrower than the format.
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int64]
+    dtype: DType
+    axis: int | None = None
+    narrow_range: bool = False
+
+    @property
+    def qmin(self) -> int:
+        """Smallest code in use."""
+        return self.dtype.qmin + int(self.narrow_range)
+
+    @property
+    def qmax(self) -> int:
+        """Largest code in use."""
+        return self.dtype.qmax
+
+    def _along(self, values: NDArray[Any], rank: int) -> NDArray[Any]:
+        """*values* shaped to broadcast against a tensor of *rank* along ``axis``."""
+        if self.axis is None:
+            return values
+        shape = [1] * rank
+        shape[self.axis % rank] = -1
+        return values.reshape(shape)
+
+    def quantize(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Codes of *x* (any shape), in the format's numpy dtype; nearest, ties to even."""
+        scale = self._along(self.scale, x.ndim)
+        zero = self._along(self.zero_point, x.ndim)
+        codes = np.rint(x.astype(np.float32) / scale) + zero
+        return np.clip(codes, self.qmin, self.qmax).astype(self.dtype.numpy)
+
+    def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
+        """Real values (float32) of the codes *q*."""
+        zero = self._along(self.zero_point, q.ndim)
+        scale = self._along(self.scale, q.ndim)
+        return ((q.astype(np.int64) - zero).astype(np.float32) * scale).astype(np.float32)
+
+    def fake(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """*x* after a round trip through the codes."""
+        return self.dequantize(self.quantize(x))
+
+    @property
+    def real_range(self) -> tuple[float, float]:
+        """Smallest and largest real value that a code stands for (over all channels)."""
+        zero = self.zero_point.astype(np.float64)
+        low = (self.qmin - zero) * self.scale.astype(np.float64)
+        high = (self.qmax - zero) * self.scale.astype(np.float64)
+        return float(low.min()), float(high.max())

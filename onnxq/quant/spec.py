@@ -1,0 +1,111 @@
+"""What a tensor is to be quantized to: decided by planning, before any number is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from onnxq.quant.dtypes import INT32, DType
+from onnxq.quant.qparams import QParams
+
+
+@dataclass(frozen=True)
+class PerTensor:
+    """One scale for the whole tensor."""
+
+
+@dataclass(frozen=True)
+class PerAxis:
+    """One scale for each index of *axis*: the axis named is the axis kept."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class PerBlock:
+    """One scale for each run of *size* values along *axis*."""
+
+    axis: int
+    size: int
+
+
+Granularity: TypeAlias = PerTensor | PerAxis | PerBlock
+
+
+class ScaleRule(Enum):
+    """Which scales the hardware can apply."""
+
+    ANY = "any"
+    POWER_OF_TWO = "power-of-two"
+
+
+class Rounding(Enum):
+    """How a real number becomes an integer."""
+
+    NEAREST_EVEN = "nearest-even"
+    HALF_UP = "half-up"
+    HALF_DOWN = "half-down"
+    HALF_AWAY = "half-away"
+    FLOOR = "floor"
+    CEIL = "ceil"
+    TOWARD_ZERO = "toward-zero"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantSpec:
+    """How one tensor is quantized.
+
+    Attributes:
+        dtype: the integer format.
+        granularity: how many scales the tensor has.
+        symmetric: the zero point is 0 (signed) or the middle code (unsigned).
+        narrow_range: the most negative code is not used, so that codes are ± alike.
+        scale: which scales are allowed.
+        rounding: how reals become codes.
+        pair_sum_limit: no two codes of equal sign in one channel add up to more than this in
+            magnitude. 128 makes 8-bit weights safe on kernels that add two uint8 × int8 products
+            in 16 bits: 255 · 128 = 32,640 < 2¹⁵ (VPMADDUBSW, CPUs without VNNI).
+        limits: real values beyond which the range never reaches, such as (0, 6) behind a ReLU6.
+    """
+
+    dtype: DType
+    granularity: Granularity = PerTensor()
+    symmetric: bool = False
+    narrow_range: bool = False
+    scale: ScaleRule = ScaleRule.ANY
+    rounding: Rounding = Rounding.NEAREST_EVEN
+    pair_sum_limit: int | None = None
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The tensor has the parameters of the tensor *with_* (data movement, aligned joins)."""
+
+    with_: str
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Parameters follow from others: a bias of scale ``s_x · s_w``, zero point 0."""
+
+    from_: tuple[str, str]
+    dtype: DType = INT32
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Parameters are given (by the user, by training, or by the operator's mathematics)."""
+
+    qparams: QParams
+
+
+@dataclass(frozen=True)
+class Float:
+    """The tensor stays in floating point, and why."""
+
+    reason: str
+
+
+TensorPlan: TypeAlias = QuantSpec | Shared | Derived | Fixed | Float
