@@ -1,5 +1,32 @@
 """What each hardware can do, as tables."""
 
-from onnxq.targets.target import OpRule, Target
+from __future__ import annotations
 
-__all__ = ["OpRule", "Target"]
+from onnxq.errors import UnknownNameError
+from onnxq.targets.cpu import detect
+from onnxq.targets.onnxruntime_cpu import ARM, X86, X86_AVX2, X86_VNNI
+from onnxq.targets.others import GENERIC, OPENVINO, TENSORRT
+from onnxq.targets.target import OpRule, Role, Target
+
+TARGETS: dict[str, Target] = {
+    t.name: t for t in (X86, X86_AVX2, X86_VNNI, ARM, TENSORRT, OPENVINO, GENERIC)
+}
+
+
+def get_target(name: str | Target) -> Target:
+    """The target called *name*; ``"auto"`` is the one that fits this machine.
+
+    Raises:
+        UnknownNameError: there is none; the nearest names are listed.
+    """
+    if isinstance(name, Target):
+        return name
+    if name == "auto":
+        name, _ = detect()
+    try:
+        return TARGETS[name]
+    except KeyError:
+        raise UnknownNameError("target", name, ["auto", *TARGETS]) from None
+
+
+__all__ = ["TARGETS", "OpRule", "Role", "Target", "detect", "get_target"]

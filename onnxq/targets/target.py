@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from onnxq.quant import QuantSpec
+
+
+class Role(Enum):
+    """What a node of an operator does to numbers, which decides when quantizing it pays.
+
+    COMPUTE multiplies and accumulates: worth quantizing for itself. ELEMENTWISE rounds its result
+    again: worth it between two compute nodes. MOVE copies or selects: exact, input and output
+    have one scale. JOIN copies several inputs side by side.
+    """
+
+    COMPUTE = "compute"
+    ELEMENTWISE = "elementwise"
+    MOVE = "move"
+    JOIN = "join"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,27 +29,28 @@ class OpRule:
 
     Attributes:
         kernel: what the runtime makes of it.
-        activations: indices of the inputs that are activations; empty means all inputs.
+        role: when quantizing it pays.
+        activations: indices of the inputs that are activations; None means all inputs.
         weight: index of the constant weight input, None where it has none.
-        bias: index of the int32 bias input, None where it has none.
-        weight_axis: axis of the output channels of the weight, for per-channel scales.
-        moves: data movement or selection: the output has the input's scale and zero point.
+        bias: index of the bias input, None where it has none.
+        channel_axis: axis of the weight's output channels, for per-channel scales.
         float_output: the kernel may leave its output in floating point.
         absorbs: operators behind it that a quantized range may make redundant.
-        compute: does multiply-accumulates, so it is worth quantizing for itself.
         output_range: real range of the output, where the operator's mathematics fixes it.
+        since: lowest opset at which the runtime has the kernel.
+        signed: whether the kernel takes signed activations.
     """
 
     kernel: str
-    activations: tuple[int, ...] = (0,)
+    role: Role
+    activations: tuple[int, ...] | None = (0,)
     weight: int | None = None
     bias: int | None = None
-    weight_axis: int = 0
-    moves: bool = False
+    channel_axis: int = 0
     float_output: bool = False
     absorbs: tuple[str, ...] = ()
-    compute: bool = False
     output_range: tuple[float, float] | None = None
+    since: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +64,11 @@ class Target:
         rules: by operator type, the integer kernels that exist.
         opset: the lowest opset that the emitted form needs.
         max_opset: the highest opset that the runtime reads.
-        bias: whether the bias is quantized (int32 at s_x·s_w) or stays in floating point.
+        quantized_bias: whether the bias becomes int32 at s_x·s_w, or stays in floating point.
         removes_absorbed: whether absorbed activations are taken out of the graph.
+        quantized_outputs: whether integer kernels need their output quantized (ONNX Runtime), or
+            the runtime places requantization itself (TensorRT).
+        dedicated: whether a join's inputs need one common scale.
     """
 
     name: str
@@ -59,5 +78,5 @@ class Target:
     rules: Mapping[str, OpRule]
     opset: int = 13
     max_opset: int = 25
-    bias: bool = True
+    quantized_bias: bool = True
     removes_absorbed: bool = True
