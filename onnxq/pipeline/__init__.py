@@ -3,10 +3,14 @@
 from onnxq.pipeline.base import Pass
 from onnxq.pipeline.context import Context, TensorFact
 from onnxq.pipeline.journal import Decline, Journal, PassRecord
+from onnxq.pipeline.manager import PassManager, Verify
 from onnxq.pipeline.plan import NodePlan, QuantPlan
+from onnxq.pipeline.progress import Progress
+from onnxq.pipeline.recipe import Recipe
 from onnxq.pipeline.stage import Stage
 
 __all__ = [
-    "Context", "Decline", "Journal", "NodePlan", "Pass", "PassRecord", "QuantPlan", "Stage",
-    "TensorFact",
+    "Context", "Decline", "Journal", "NodePlan", "Pass", "PassManager",
+    "PassRecord", "Progress", "QuantPlan", "Recipe", "Stage",
+    "TensorFact", "Verify",
 ]  # fmt: skip

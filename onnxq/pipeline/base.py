@@ -27,11 +27,13 @@ class Pass(ABC):
         stage: when it runs.
         preserves: the relative tolerance within which the float function of the model is kept;
             None where the pass changes it on purpose.
+        changes_interface: whether the inputs and outputs of the model may change names or types.
     """
 
     name: ClassVar[str]
     stage: ClassVar[Stage]
     preserves: ClassVar[float | None] = None
+    changes_interface: ClassVar[bool] = False
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Statistics needed before ``run``: tensor name to the observers of it."""

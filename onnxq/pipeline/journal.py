@@ -1,4 +1,4 @@
-"""What happened: edits, declines, warnings and timings, pass by pass. Nothing is skipped silently."""
+"""What happened: edits, declines, warnings and timings, pass by pass; no silent skip."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Chooses the numbers: scales, zero points, integer weights and biases."""

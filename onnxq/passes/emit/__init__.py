@@ -1,0 +1,1 @@
+"""Writes the plan into the graph in the form that the target reads."""

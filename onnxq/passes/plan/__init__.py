@@ -1,0 +1,1 @@
+"""Decides which nodes become integer kernels and how each tensor is quantized."""
