@@ -1,0 +1,72 @@
+"""Latency and kernels of several copies of one network, side by side in one process.
+
+``python speed.py CALIBRATION.npz FLOAT.onnx OTHER.onnx ...`` prints JSON: by file the median
+milliseconds at batch 1 on one thread (the models take turns, so that what else the machine does
+meets all of them), and what ONNX Runtime made of its operators.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+from peer import samples
+
+RUNS, WARM_UP = 60, 10
+HEAVY = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Concat")
+INTEGER = ("QLinear", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QAttention")
+
+
+def options() -> ort.SessionOptions:
+    """One thread, all optimizations."""
+    made = ort.SessionOptions()
+    made.intra_op_num_threads = made.inter_op_num_threads = 1
+    made.log_severity_level = 3
+    return made
+
+
+def kernels(model: Path) -> dict[str, int]:
+    """Operators of the optimized graph: how many run on integers, how many heavy ones do not."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        made = options()
+        made.optimized_model_filepath = str(path)
+        ort.InferenceSession(str(model), made, providers=["CPUExecutionProvider"])
+        found = Counter(node.op_type for node in onnx.load(path).graph.node)
+    integer = sum(n for op, n in found.items() if op.startswith(INTEGER))
+    return {"integer": integer, "float": sum(found[op] for op in HEAVY)}
+
+
+def latencies(archive: Path, models: list[Path]) -> list[float]:
+    """Median milliseconds of each of *models*, taking turns on the first sample."""
+    feed = next(samples(models[0], archive))
+    sessions = [
+        ort.InferenceSession(str(m), options(), providers=["CPUExecutionProvider"]) for m in models
+    ]
+    times: list[list[float]] = [[] for _ in models]
+    for turn in range(WARM_UP + RUNS):
+        for session, kept in zip(sessions, times, strict=True):
+            start = time.perf_counter()
+            session.run(None, feed)
+            if turn >= WARM_UP:
+                kept.append(1e3 * (time.perf_counter() - start))
+    return [statistics.median(kept) for kept in times]
+
+
+def main(archive: Path, models: list[Path]) -> None:
+    result: dict[str, Any] = {}
+    for model, milliseconds in zip(models, latencies(archive, models), strict=True):
+        result[str(model)] = {"ms": milliseconds, **kernels(model)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(a) for a in sys.argv[2:]])
