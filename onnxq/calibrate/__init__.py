@@ -1,0 +1,1 @@
+"""Calibration: what is measured, on which data, and how ranges follow from it."""

@@ -1,7 +1,9 @@
 """Numerics without graphs: formats, parameters, rounding, ranges, error measures."""
 
+from onnxq.quant.choose import qparams_from_range, weight_qparams
 from onnxq.quant.dtypes import DTYPES, INT8, INT32, UINT8, DType, dtype
 from onnxq.quant.qparams import QParams
+from onnxq.quant.ranges import RANGE_METHODS, RangeOptions, choose_range
 from onnxq.quant.spec import (
     Derived,
     Fixed,
@@ -18,7 +20,8 @@ from onnxq.quant.spec import (
 )
 
 __all__ = [
-    "DTYPES", "INT8", "INT32", "UINT8", "DType", "Derived", "Fixed", "Float", "Granularity",
-    "PerAxis", "PerBlock", "PerTensor", "QParams", "QuantSpec", "Rounding", "ScaleRule", "Shared",
-    "TensorPlan", "dtype",
+    "DTYPES", "INT8", "INT32", "RANGE_METHODS", "UINT8", "DType", "Derived", "Fixed", "Float",
+    "Granularity", "PerAxis", "PerBlock", "PerTensor", "QParams", "QuantSpec", "RangeOptions",
+    "Rounding", "ScaleRule", "Shared", "TensorPlan", "choose_range", "dtype",
+    "qparams_from_range", "weight_qparams",
 ]  # fmt: skip

@@ -57,13 +57,13 @@ class QParams:
         scale = self._along(self.scale, x.ndim)
         zero = self._along(self.zero_point, x.ndim)
         codes = np.rint(x.astype(np.float32) / scale) + zero
-        return np.clip(codes, self.qmin, self.qmax).astype(self.dtype.numpy)
+        return np.asarray(np.clip(codes, self.qmin, self.qmax)).astype(self.dtype.numpy)
 
     def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
         """Real values (float32) of the codes *q*."""
         zero = self._along(self.zero_point, q.ndim)
         scale = self._along(self.scale, q.ndim)
-        return ((q.astype(np.int64) - zero).astype(np.float32) * scale).astype(np.float32)
+        return np.multiply((q.astype(np.int64) - zero).astype(np.float32), scale, dtype=np.float32)
 
     def fake(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """*x* after a round trip through the codes."""

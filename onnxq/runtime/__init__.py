@@ -1,0 +1,1 @@
+"""Running models: the only folder that imports ONNX Runtime."""

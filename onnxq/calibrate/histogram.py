@@ -1,0 +1,99 @@
+"""Counts of values on an exact grid: percentile, entropy and mse ranges derive from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.calibrate.extremes import bounds
+from onnxq.calibrate.grid import bin_index, coarsen, count, finest_exponent
+from onnxq.errors import OptionError
+from onnxq.quant.states import HistogramState
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts on the finest power-of-two grid on which all values span at most *bins* bins.
+
+    The state is a function of the multiset of values alone, so merging is exact, associative and
+    commutative. At least half of *bins* bins lie between the extremes.
+
+    Attributes:
+        bins: most bins of a state, at least 2; memory is 8 · bins bytes a tensor.
+    """
+
+    bins: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise OptionError(f"a histogram of {self.bins} bins", hint="at least 2, such as 4096")
+
+    @property
+    def key(self) -> str:
+        """Name of the measurement."""
+        return f"histogram{{bins={self.bins}}}"
+
+    def init(self) -> HistogramState:
+        """No value."""
+        return HistogramState(0, 0, np.empty(0, np.int64))
+
+    def update(self, state: HistogramState, sample: int, x: NDArray[Any]) -> HistogramState:
+        """*state* with the values *x* (any shape, finite)."""
+        return self.update_bounded(state, sample, x, *bounds(x)) if x.size else state
+
+    def update_bounded(
+        self, state: HistogramState, sample: int, x: NDArray[Any], low: float, high: float
+    ) -> HistogramState:
+        """The same where the extremes *low* and *high* of *x* are known already."""
+        exponent, start, bins, low, high = self._grid(state, low, high)
+        flat = np.ascontiguousarray(x, np.float32).reshape(-1)
+        counts = count(flat, exponent, start, bins)
+        _add(counts, start, state, exponent)
+        return HistogramState(exponent, start, counts, low, high)
+
+    def merge(self, a: HistogramState, b: HistogramState) -> HistogramState:
+        """Counts of both, on the finest grid that holds them."""
+        if not b.counts.size:
+            return a
+        exponent, start, bins, low, high = self._grid(a, b.low, b.high)
+        counts = np.zeros(bins, np.int64)
+        for state in (a, b):
+            _add(counts, start, state, exponent)
+        return HistogramState(exponent, start, counts, low, high)
+
+    def _grid(
+        self, state: HistogramState, low: float, high: float
+    ) -> tuple[int, int, int, float, float]:
+        """Exponent, first bin, bins and extremes of *state* widened to ``low … high``."""
+        if state.counts.size:
+            low, high = min(low, state.low), max(high, state.high)
+        low, high = low + 0.0, high + 0.0  # no negative zero: equal multisets, equal bits
+        exponent = finest_exponent(low, high, self.bins)
+        start = bin_index(low, exponent)
+        return exponent, start, bin_index(high, exponent) - start + 1, low, high
+
+    def to_arrays(self, state: HistogramState) -> dict[str, NDArray[Any]]:
+        """Arrays ``grid`` (exponent, start), ``counts``, ``bounds``."""
+        return {
+            "grid": np.array([state.exponent, state.start], np.int64),
+            "counts": state.counts,
+            "bounds": np.array([state.low, state.high], np.float64),
+        }
+
+    def from_arrays(self, arrays: dict[str, NDArray[Any]]) -> HistogramState:
+        """Inverse of ``to_arrays``."""
+        exponent, start = (int(v) for v in arrays["grid"])
+        low, high = (float(v) for v in arrays["bounds"])
+        return HistogramState(exponent, start, arrays["counts"], low, high)
+
+
+def _add(counts: NDArray[np.int64], start: int, state: HistogramState, exponent: int) -> None:
+    """Add the counts of *state* to *counts*, on the grid of *exponent* from bin *start* on."""
+    halvings = exponent - state.exponent
+    part = coarsen(state.counts, state.start, halvings)
+    if part.size:
+        first = (state.start >> halvings) - start
+        counts[first : first + part.size] += part

@@ -1,0 +1,88 @@
+"""The runs behind the driver: which session shows what of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.errors import DataError
+from onnxq.graph import Model
+from onnxq.runtime.providers import Provider
+from onnxq.runtime.session import Session
+from onnxq.runtime.taps import (
+    check_taps,
+    drop_outputs,
+    reduced_names,
+    tap_arrays,
+    tap_reduced,
+)
+
+Arrays = dict[str, NDArray[Any]]
+Extents = dict[str, tuple[float, float]]
+
+
+class Probes:
+    """Sessions that show some tensors of a model whole and others reduced to their extremes.
+
+    Args:
+        model: the model; it is not changed.
+        whole: tensors to be shown as arrays.
+        reduced: tensors of which minimum and maximum are enough.
+        providers, threads: as for ``Session``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        whole: Sequence[str],
+        reduced: Sequence[str],
+        providers: Sequence[Provider | str] = (),
+        threads: int | None = None,
+    ) -> None:
+        self._model, self._settings = model, (tuple(providers), threads)
+        self._whole, self._reduced = list(whole), list(reduced)
+        proto = model.to_proto()
+        check_taps(proto, [*whole, *reduced])
+        self._inputs = {i.name for i in proto.graph.input}
+        names = [n for t in reduced for n in reduced_names(t)]
+        shown = [t for t in whole if t not in self._inputs]
+        drop_outputs(tap_reduced(tap_arrays(proto, shown), reduced), [*shown, *names])
+        self._names = [*shown, *names]
+        self._main = Session(proto, *self._settings) if self._names else None
+
+    @cached_property
+    def _arrays(self) -> Session:
+        """Shows every wanted tensor as an array; for the samples that defy reduction."""
+        names = [t for t in (*self._whole, *self._reduced) if t not in self._inputs]
+        proto = self._model.to_proto()
+        return Session(drop_outputs(tap_arrays(proto, names), names), *self._settings)
+
+    def run(self, feed: Mapping[str, NDArray[Any]]) -> tuple[Arrays, Extents]:
+        """Arrays of one sample, and the extremes of tensors that are finite and not empty.
+
+        A reduced tensor that holds NaN, Inf or nothing is among the arrays.
+        """
+        try:
+            found = {} if self._main is None else self._main.run(feed, self._names)
+        except DataError:
+            # some versions cannot reduce an empty tensor; if that was not it, this raises too
+            return self._fetch(feed, [*self._whole, *self._reduced]), {}
+        arrays = {t: found[t] if t in found else np.asarray(feed[t]) for t in self._whole}
+        extents: Extents = {}
+        again = []
+        for tensor in self._reduced:
+            low, high, total = (float(found[n]) for n in reduced_names(tensor))
+            if np.isfinite(low) and np.isfinite(high) and np.isfinite(total):
+                extents[tensor] = (low, high)
+            else:
+                again.append(tensor)
+        return arrays | self._fetch(feed, again), extents
+
+    def _fetch(self, feed: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Arrays:
+        inner = [n for n in names if n not in self._inputs]
+        found = self._arrays.run(feed, inner) if inner else {}
+        return {n: found[n] if n in found else np.asarray(feed[n]) for n in names}

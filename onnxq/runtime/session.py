@@ -1,0 +1,162 @@
+"""An ONNX Runtime session: the only way in which onnxq runs a model."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from onnxq.errors import DataError, ModelFileError, UnsupportedModelError
+from onnxq.graph import Model
+from onnxq.runtime.providers import Provider, resolve
+
+Feed = Mapping[str, NDArray[Any]]
+Source: TypeAlias = Model | onnx.ModelProto | bytes | str | PathLike[str]
+
+#: Protobuf cannot serialize more; a larger model goes to ONNX Runtime as a file.
+LARGEST_MESSAGE = (1 << 31) - (1 << 20)
+
+_TYPES: dict[str, Any] = {
+    "float": np.float32, "double": np.float64, "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16, "int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4,
+    "string": np.object_, "bool": np.bool_,
+    **{f"{u}int{b}": getattr(np, f"{u}int{b}") for u in ("", "u") for b in (8, 16, 32, 64)},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class InputInfo:
+    """An input or output of a model.
+
+    Attributes:
+        name: its name.
+        dtype: numpy dtype; None where it is no tensor, or of a type that numpy lacks.
+        shape: its dimensions, a name or None for a free one; None where the rank is not known.
+    """
+
+    name: str
+    dtype: np.dtype[Any] | None
+    shape: tuple[int | str | None, ...] | None
+
+
+class Session:
+    """A model ready to run.
+
+    Args:
+        model: a model under edit, a message, its bytes, or the path of a file.
+        providers: execution providers in order, by name or with options; the CPU where none is.
+        threads: threads within an operator; None leaves it to ONNX Runtime.
+        optimize: whether graphs are fused as at deployment.
+        optimized_path: where ONNX Runtime writes the graph that it really runs.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime refuses the model; its message is quoted.
+        ModelFileError: there is no such file.
+    """
+
+    def __init__(
+        self,
+        model: Source,
+        providers: Sequence[Provider | str] = (),
+        threads: int | None = None,
+        optimize: bool = True,
+        optimized_path: str | PathLike[str] | None = None,
+    ) -> None:
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = (
+            level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        )
+        if optimized_path is not None:
+            options.optimized_model_filepath = str(optimized_path)
+        with contextlib.ExitStack() as files:
+            source = _source(model, files)
+            try:
+                self._session = ort.InferenceSession(
+                    source, options, providers=list(resolve(providers))
+                )
+            except Exception as error:  # ONNX Runtime's exceptions share no base class
+                raise UnsupportedModelError(
+                    "ONNX Runtime cannot load the model", why=_message(error)
+                ) from error
+
+    @property
+    def inputs(self) -> list[InputInfo]:
+        """Inputs that must be fed, in order (initializers that are also inputs need not be)."""
+        return [_info(i) for i in self._session.get_inputs()]
+
+    @property
+    def outputs(self) -> list[InputInfo]:
+        """Outputs, in order; shapes as inferred."""
+        return [_info(o) for o in self._session.get_outputs()]
+
+    @property
+    def providers(self) -> list[str]:
+        """Names of the providers in use."""
+        return list(self._session.get_providers())
+
+    def run(self, feed: Feed, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Outputs *names* (all where None) for *feed*, by name.
+
+        Raises:
+            DataError: ONNX Runtime refuses the input or fails on it; its message is quoted.
+        """
+        names = [o.name for o in self._session.get_outputs()] if names is None else list(names)
+        if not names:
+            return {}
+        try:
+            values = self._session.run(names, dict(feed))
+        except Exception as error:
+            shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feed.items())
+            raise DataError(
+                f"the model failed on the input {shapes}", why=_message(error)
+            ) from error
+        return dict(zip(names, values, strict=True))
+
+
+def _source(model: Source, files: contextlib.ExitStack) -> str | bytes:
+    """What ONNX Runtime reads: bytes, or the path of a file that *files* may remove later."""
+    if isinstance(model, bytes):
+        return model
+    if isinstance(model, Model):
+        model = model.to_proto()
+    if not isinstance(model, onnx.ModelProto):
+        if not Path(model).is_file():
+            raise ModelFileError(f"no such model file: {model}")
+        return str(model)
+    try:
+        if model.ByteSize() < LARGEST_MESSAGE:
+            return bytes(model.SerializeToString())
+    except (ValueError, SystemError, RuntimeError):  # protobuf's ways of saying "too large"
+        pass
+    folder = files.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+    path = Path(folder) / "model.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location="model.data")
+    return str(path)
+
+
+def _info(value: Any) -> InputInfo:
+    kind = str(value.type)
+    inner = kind.removeprefix("tensor(").removesuffix(")") if kind.startswith("tensor(") else ""
+    known = _TYPES.get(inner)
+    shape = None if value.shape is None else tuple(value.shape)
+    return InputInfo(value.name, None if known is None else np.dtype(known), shape)
+
+
+def _message(error: Exception) -> str:
+    """ONNX Runtime's message without its prefix and source positions."""
+    text = str(error).strip().split("\n")[0]
+    return text.removeprefix("[ONNXRuntimeError] :").strip()
