@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX model file.")]
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target", metavar="T", help="Hardware profile; 'onnxq targets' lists them.",
+        rich_help_panel="What to make",
+    ),
+]  # fmt: skip
+RecipeText = Annotated[
+    str,
+    typer.Option(
+        "--recipe", metavar="R",
+        help="fast, balanced, FILE.toml, or 'pass,pass{option=value},…'.",
+        rich_help_panel="What to make",
+    ),
+]  # fmt: skip
+AsJson = Annotated[
+    bool, typer.Option("--json", metavar="", help="Result as JSON on standard output.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress and no table.")]
+Debug = Annotated[bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.")]
