@@ -52,6 +52,10 @@ class QParams:
         shape[self.axis % rank] = -1
         return values.reshape(shape)
 
+    def along(self, rank: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scale and zero point, shaped to broadcast against a tensor of *rank*."""
+        return self._along(self.scale, rank), self._along(self.zero_point, rank)
+
     def quantize(self, x: NDArray[Any]) -> NDArray[Any]:
         """Codes of *x* (any shape), in the format's numpy dtype; nearest, ties to even."""
         scale = self._along(self.scale, x.ndim)
@@ -63,7 +67,8 @@ class QParams:
         """Real values (float32) of the codes *q*."""
         zero = self._along(self.zero_point, q.ndim)
         scale = self._along(self.scale, q.ndim)
-        return np.multiply((q.astype(np.int64) - zero).astype(np.float32), scale, dtype=np.float32)
+        steps = (q.astype(np.int64) - zero).astype(np.float32)
+        return np.asarray(steps * scale, np.float32)
 
     def fake(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """*x* after a round trip through the codes."""

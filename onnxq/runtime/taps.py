@@ -8,7 +8,6 @@ import onnx
 from onnx import TensorProto, helper
 
 from onnxq.errors import UnknownNameError, UnsupportedModelError
-from onnxq.runtime.session import Session
 from onnxq.runtime.types import FLOATS, element_types
 
 #: Reductions of one tap, in this order. ONNX Runtime's minimum and maximum skip NaN; the sum
@@ -99,9 +98,3 @@ def _inner(graph: onnx.GraphProto) -> set[str]:
                 names.update(o for n in inner.node for o in n.output)
                 names |= _inner(inner)
     return names
-
-
-__all__ = [
-    "Session", "check_taps", "computed", "drop_outputs", "reduced_names", "tap_arrays",
-    "tap_reduced",
-]  # fmt: skip
