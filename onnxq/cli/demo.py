@@ -89,9 +89,7 @@ def page(result: DemoResult) -> RenderableType:
         Panel(table, title=title, title_align="left", border_style="blue", expand=False),
         Padding(worst_layers(result), (1, 0)),
         files,
-        Padding(
-            Text.assemble(("The same by hand  ", "dim"), command, overflow="fold"), (1, 0, 0, 0)
-        ),
+        Padding(again, (1, 0, 0, 0)),
     ]
     return Group(*parts)
 
