@@ -1,6 +1,7 @@
-"""Hold ``results.json`` against the goals: ``python tests/bench/goals.py``; exits 1 if one is missed.
+"""Hold ``results.json`` against the goals: ``python tests/bench/goals.py``.
 
-A goal holds for one file written by one command. Goals of which nothing was measured are shown so.
+A goal holds for one file written by one command. The exit code is 1 where one is missed; what was
+not measured is not judged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's tables of results, from ``results.json``: ``python tests/bench/table.py`` puts them in.
+"""The tables of the README: ``python tests/bench/table.py`` writes them from ``results.json``.
 
 They stand between two markers; a test compares what is there with what this program renders.
 """
@@ -103,8 +103,8 @@ def render(result: Mapping[str, Any]) -> str:
     where, versions = result["machine"], result["versions"]
     parts = [
         f"Measured on {where['cores']} cores of {where['cpu']}, onnxruntime"
-        f" {versions['onnxruntime']}. *Time* and *peak* are of the whole process; *speed* is at batch"
-        " 1 on one thread, all files of a network taking turns, float = 1.",
+        f" {versions['onnxruntime']}. *Time* and *peak* are of the whole process; *speed* is at"
+        " batch 1 on one thread, all files of a network taking turns, float = 1.",
         close_up(result["networks"]),
     ]
     if rest := [name for name in result["networks"] if name not in CLOSE_UP]:
