@@ -117,6 +117,17 @@ class Scope:
             bypass(self.model, node, index)
         return reason
 
+    def store(self, node: gs.Node, constants: Sequence[gs.Constant | None]) -> None:
+        """Remove *node*; what read its outputs reads *constants* instead, one for each output.
+
+        None stands for an output that nothing reads. None of the outputs may be a graph's output.
+        """
+        readers = [consumers(t) for t in node.outputs]
+        remove_node(self.model, node)
+        for uses, constant in zip(readers, constants, strict=True):
+            for reader, index in uses:
+                replace_input(reader, index, constant)
+
     def set_constant(
         self, node: gs.Node, index: int, values: NDArray[Any], name: str = ""
     ) -> gs.Constant:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - graphs read best with a node on one line
 from __future__ import annotations
 
 import numpy as np

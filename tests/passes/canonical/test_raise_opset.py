@@ -1,0 +1,147 @@
+# ruff: noqa: E501 - graphs read best with a node on one line
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from onnxq.errors import OptionError
+from onnxq.passes.canonical.raise_opset import RaiseOpset
+from tests.passes.golden import apply, check, context, parse
+
+PASS = RaiseOpset()
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    return next(d.version for d in model.opset_import if d.domain == "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "old"),
+    [
+        ("y = Squeeze<axes = [0]>(x)", "<int64[1] a = {0}> y = Squeeze(x, a)", 11),
+        ("y = Unsqueeze<axes = [0]>(x)", "<int64[1] a = {0}> y = Unsqueeze(x, a)", 11),
+        ("y = ReduceSum<axes = [2]>(x)", "<int64[1] a = {2}> y = ReduceSum(x, a)", 11),
+        ("y = Clip<max = 6.0>(x)", "<float a = {6}> y = Clip(x, , a)", 7),
+        ("y = Dropout<ratio = 0.3>(x)", "<> y = Dropout(x)", 7),
+        ("y = Softmax(x)", None, 11),
+        ("y = Softmax<axis = 2>(x)", "<> y = Softmax<axis = -1>(x)", 11),
+        (
+            "y = Pad<pads = [0,0,1,0,0,2], value = 1.5>(x)",
+            "<int64[6] a = {0,0,1,0,0,2}, float b = {1.5}> y = Pad(x, a, b)",
+            10,
+        ),
+        (
+            "y = Slice<starts = [1], ends = [3], axes = [2]>(x)",
+            "<int64[1] a = {1}, int64[1] b = {3}, int64[1] c = {2}> y = Slice(x, a, b, c)",
+            9,
+        ),
+        (
+            "y, i = TopK<k = 2>(x)",
+            "<int64[1] a = {2}> y, i = TopK(x, a)",
+            9,
+        ),
+        (
+            "y, z = Split<axis = 1, split = [1, 2]>(x)",
+            "<int64[2] a = {1, 2}> y, z = Split<axis = 1>(x, a)",
+            11,
+        ),
+    ],
+)
+def test_operators(before: str, after: str | None, old: int) -> None:
+    head = "g (float[1,3,4] x) => (float[A,B,C] y)"
+    if "= Squeeze" in before:
+        head = "g (float[1,3,4] x) => (float[A,B] y)"
+    elif "= Unsq" in before:
+        head = "g (float[1,3,4] x) => (float[A,B,C,D] y)"
+    if after is None:  # all later axes together: only the converter rewrites that
+        result, ctx = apply(PASS, parse(f"{head} {{ {before} }}", opset=old))
+        assert opset_of(result) == 13
+        assert not ctx.journal.declines
+        return
+    declared, _, node = after.partition("> ")
+    result = check(
+        PASS,
+        f"{head} {{ {before} }}",
+        f"{head} {declared + '>' if declared != '<' else ''} {{ {node} }}",
+        opset=old,
+        opset_after=13,
+    )
+    assert opset_of(result) == 13
+    assert result.ir_version >= 7
+
+
+def test_resize_and_batchnorm() -> None:
+    result = check(
+        PASS,
+        """g (float[1,4,3,3] x) => (float[A,B,C,D] y)
+        <float[4] s = {1,1,2,2}, float[4] a, float[4] b, float[4] c, float[4] var>
+        { r = Resize(x, s)  y = BatchNormalization(r, a, b, c, var) }""",
+        """g (float[1,4,3,3] x) => (float[A,B,C,D] y)
+        <float[4] s = {1,1,2,2}, float[0] roi, float[4] a, float[4] b, float[4] c, float[4] var>
+        { r = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">(x, roi, s)
+          y = BatchNormalization(r, a, b, c, var) }""",
+        opset=10,
+        opset_after=13,
+    )  # fmt: skip
+    assert opset_of(result) == 13
+
+
+def test_branches_and_metadata() -> None:
+    source = parse(
+        """g (float[1,4] x, bool p) => (float[4] y)
+        { y = If(p) < then_branch = t () => (float[4] u) { [sq] u = Squeeze<axes = [0]>(x) },
+                      else_branch = e () => (float[4] v) { n = Neg(x)  v = Squeeze<axes = [0]>(n) } > }""",
+        opset=11,
+    )  # fmt: skip
+    result, _ = apply(PASS, source)
+    inner = result.graph.node[0].attribute[0].g.node[0]
+    assert (inner.name, len(inner.input), len(inner.attribute)) == ("sq", 2, 0)
+
+
+def test_the_target_may_need_more() -> None:
+    source = parse("g (float[2,3] x) => (float[2,1] y) { y = ReduceMean<axes = [1]>(x) }")
+    result, _ = apply(PASS, source, context(opset=18))
+    assert opset_of(result) == 18
+    assert len(result.graph.node[0].input) == 2
+
+
+def test_never_lowered() -> None:
+    source = parse("g (float[2] x) => (float[2] y) { y = Relu(x) }", opset=17)
+    result, _ = apply(PASS, source)
+    assert opset_of(result) == 17
+
+
+def test_older_operators_go_through_the_converter() -> None:
+    check(
+        PASS,
+        """g (float[1,1,2,2] x) => (float[A,B,C,D] y) <float[4] s = {1,1,2,2}>
+        { y = Upsample(x, s) }""",
+        """g (float[1,1,2,2] x) => (float[A,B,C,D] y) <float[4] s = {1,1,2,2}, float[0] roi>
+        { y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor", mode = "nearest">(x, roi, s) }""",
+        opset=9,
+        opset_after=13,
+    )  # fmt: skip
+
+
+def test_decline_keeps_the_opset() -> None:
+    source = parse(
+        """g (float[1,4,3,3] x) => (float[1,4,3,3] y)
+        <float[4] s, float[4] o, float[4] m, float[4] var>
+        { [sq] q = Squeeze<axes = [0]>(x)  [un] t = Unsqueeze<axes = [0]>(q)
+          [bn] y = BatchNormalization<spatial = 0>(t, s, o, m, var) }""",
+        opset=7,
+    )
+    before = source.SerializeToString()
+    result, ctx = apply(PASS, source)
+    assert opset_of(result) == 7
+    assert [len(n.input) for n in result.graph.node] == [1, 1, 5]
+    (decline,) = ctx.journal.declines
+    assert decline.node == "bn"
+    assert "opset 7 stays: spatial=0 has no form" in decline.reason
+    assert "try to export the model at opset 13" in decline.reason
+    assert source.SerializeToString() == before
+
+
+def test_bad_option() -> None:
+    with pytest.raises(OptionError, match="no opset 999"):
+        RaiseOpset(opset=999)
