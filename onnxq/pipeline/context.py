@@ -10,12 +10,13 @@ import onnx_graphsurgeon as gs
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.statistics import Statistics
 from onnxq.errors import OnnxqError
-from onnxq.graph import Model
+from onnxq.graph import Model, is_constant
 from onnxq.pipeline.journal import Decline, Journal
 from onnxq.pipeline.plan import QuantPlan
 from onnxq.quant import QParams
 from onnxq.targets import Target
 
+Probe = Callable[[Model], dict[str, "TensorFact"]]
 Observe = Callable[[Model, Mapping[str, tuple[AnyObserver, ...]]], Statistics]
 
 
@@ -47,6 +48,7 @@ class Context:
         journal: edits, declines, warnings.
         measure: runs the model on the calibration data; set by the caller, since passes never
             import a runtime.
+        probe: measures types and shapes on one sample; set by the caller likewise.
     """
 
     target: Target
@@ -57,6 +59,7 @@ class Context:
     facts: dict[str, TensorFact] = field(default_factory=dict)
     journal: Journal = field(default_factory=Journal)
     measure: Observe | None = None
+    probe: Probe | None = None
 
     def observe(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
         """Run *model* on the calibration data for what of *wanted* is not yet measured.
@@ -73,6 +76,15 @@ class Context:
                 )
             self.statistics = self.statistics.merge(self.measure(model, missing))
         return self.statistics
+
+    def learn(self, model: Model) -> list[str]:
+        """Measure types and shapes where some are unknown; names of those that stay unknown."""
+        unknown = [n for n, t in model.tensors().items() if not is_constant(t)]
+        unknown = [n for n in unknown if n not in self.facts]
+        if unknown and self.probe is not None:
+            self.facts.update(self.probe(model))
+            unknown = [n for n in unknown if n not in self.facts]
+        return unknown
 
     def decline(self, node: gs.Node | str, reason: str) -> None:
         """Note that the running pass left *node* as it is, and why."""

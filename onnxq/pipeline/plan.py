@@ -34,13 +34,17 @@ class QuantPlan:
         nodes: by node name, those that become integer kernels.
         tensors: by tensor name, how each is quantized.
         kept_float: by node name, why a candidate stays in floating point.
-        excluded: by node name, the user's pattern that excluded it.
+        excluded: by node name, why it must stay in float: the user's pattern, or its place.
+        weights, activations, granularity: the user's defaults, None for the target's.
     """
 
     nodes: dict[str, NodePlan] = field(default_factory=dict)
     tensors: dict[str, TensorPlan] = field(default_factory=dict)
     kept_float: dict[str, str] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
+    weights: str | None = None
+    activations: str | None = None
+    granularity: str | None = None
 
     def keep_float(self, node: str, reason: str) -> None:
         """Leave *node* in floating point; its first reason stays."""

@@ -1,0 +1,141 @@
+"""``onnxq.quantize``: load, canonicalize, fuse, plan, calibrate, correct, emit, verify, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from os import PathLike
+from typing import Any
+
+from onnxq.api.calibration import Calibration, open_calibration
+from onnxq.api.quantized import refuse_quantized
+from onnxq.api.recipe import Changes, change
+from onnxq.api.result import Result
+from onnxq.errors import ConditionError, NothingQuantizedError
+from onnxq.graph import Model
+from onnxq.pipeline import Context, PassManager, Recipe, Stage
+from onnxq.pipeline.progress import Progress, Silent
+from onnxq.report.build import Facts, build, result_name
+from onnxq.report.measure import Errors, measure
+from onnxq.runtime.coverage import kernels
+from onnxq.runtime.providers import parse_providers
+from onnxq.targets import Target, detect, get_target
+
+_PACKAGES = ("onnxq", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy")
+
+
+def quantize(
+    model: Any,
+    *,
+    data: Any = None,
+    target: str | Target = "auto",
+    recipe: str | Recipe = "balanced",
+    calibration: str | None = None,
+    weights: str | None = None,
+    activations: str | None = None,
+    granularity: str | None = None,
+    format: str = "qdq",  # noqa: A002 (the name is fixed)
+    exclude: Sequence[str] = (),
+    exclude_from: str | PathLike[str] | None = None,
+    overrides: str | PathLike[str] | None = None,
+    preprocess: str | None = None,
+    providers: str | Sequence[str] = (),
+    statistics: str | PathLike[str] | None = None,
+    report_data: Any = None,
+    random_data: bool = False,
+    io_dtype: str | None = None,
+    max_opset: int | None = None,
+    runtime_version: str | None = None,
+    require_quantized: bool = False,
+    min_sqnr: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Quantize *model* after training.
+
+    Args:
+        model: a path, a ``ModelProto``, a ``Model``, or anything with ``.model_proto``. The
+            source is never written to.
+        data: calibration samples: a path (``.npz``, ``.npy``, a folder), ``"module:function"``,
+            an iterable of ``{input name: array}``, or an array for a model of one input.
+        target: a hardware profile or its name; ``"auto"`` fits this machine.
+        recipe: a recipe, its name, its text, or a TOML file.
+        calibration: range method of activations, instead of the recipe's.
+        weights, activations: number formats, instead of the target's.
+        granularity: ``"tensor"`` or ``"channel"`` scales for weights.
+        format: ``"qdq"`` (integer weights) or ``"qdq-float"`` (float weights, quantized inside).
+        exclude: patterns of nodes to keep in float: globs, ``op:TYPE``, ``re:…``, ``from:A,to:B``.
+        exclude_from: an earlier report whose recommended layers are kept in float.
+        overrides: a TOML file with one table a tensor.
+        preprocess: how images become inputs, for folders of images.
+        providers: ONNX Runtime execution providers, in order.
+        statistics: a file of measured statistics, reused where it fits, else written.
+        report_data: samples for the report, instead of those held out from *data*.
+        random_data: go on without data, on random numbers; the result is marked.
+        io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
+        max_opset: the highest opset that the result may need.
+        runtime_version: the ONNX Runtime version that has to run the result.
+        require_quantized: an error where nothing was quantized.
+        min_sqnr: an error where an output's signal-to-noise ratio (dB) is lower.
+        seed: for random data.
+        progress: told of stages and steps.
+
+    Raises:
+        UserError: a name, option, file or sample that cannot be used.
+        UnsupportedModelError: the model is quantized already, or cannot be run.
+        ConditionError: *min_sqnr* is not met.
+        NothingQuantizedError: *require_quantized*, and nothing was.
+    """
+    progress = progress or Silent()
+    profile = get_target(target)
+    changes = Changes(
+        calibration=calibration,
+        weights=weights,
+        activations=activations,
+        granularity=granularity,
+        format=format,
+        exclude=(*exclude, *excluded_by(exclude_from)),
+        overrides=None if overrides is None else str(overrides),
+        io_dtype=io_dtype,
+    )
+    steps = limit_opset(
+        change(Recipe.resolve(recipe), changes), profile, max_opset, runtime_version
+    )
+    chosen = parse_providers(providers)
+    work = model.clone() if isinstance(model, Model) else Model.load(model)
+    refuse_quantized(work)
+    ctx = Context(target=profile)
+    run = open_calibration(
+        work, data, report_data=report_data, preprocess=preprocess, random=random_data, seed=seed,
+        statistics=statistics, providers=chosen, progress=progress,
+    )  # fmt: skip
+    bytes_float = len(work.to_proto().SerializeToString())
+    ctx.measure, ctx.probe = run.measure, run.probe
+
+    before = [p for p in steps.passes if p.stage < Stage.EMIT]
+    after = [p for p in steps.passes if p.stage >= Stage.EMIT]
+    PassManager(before, progress=progress, compare=run.compare).run(work, ctx)
+    run.finish(ctx)
+    original = work.clone()
+    PassManager(after, progress=progress).run(work, ctx)
+
+    progress.stage("verify")
+    done = kernels(work, chosen) if ctx.plan.nodes else {}
+    progress.stage("report")
+    errors = _measured(original, work, ctx, run)
+    versions = {p: _version(p) for p in _PACKAGES}
+    if target == "auto":
+        ctx.journal.warnings.insert(0, f"target {profile.name}: {detect()[1]}")
+    describe(work, steps, profile, run, versions)
+    facts = Facts(
+        recipe=str(steps),
+        versions=versions,
+        data=run.facts(),
+        bytes_float=bytes_float,
+        bytes_quantized=len(work.to_proto().SerializeToString()),
+        kernels=done,
+    )
+    _warn(ctx, run, done)
+    result = Result(work, build(original, ctx, errors, facts), original, ctx)
+    _demand(result, require_quantized, min_sqnr)
+    return result

@@ -1,0 +1,86 @@
+"""The recipe that a call of ``quantize`` asks for: a named one, changed by options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from onnxq.errors import OptionError, UnknownNameError
+from onnxq.passes.emit.io_dtype import IoDtype
+from onnxq.passes.plan.exclude_nodes import ExcludeNodes
+from onnxq.passes.plan.override_tensors import OverrideTensors
+from onnxq.pipeline import Pass, Recipe
+from onnxq.quant import dtype
+from onnxq.quant.ranges import RANGE_METHODS
+
+FORMATS = ("qdq", "qdq-float")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """Options of ``quantize`` that change passes of the recipe; None and () change nothing."""
+
+    calibration: str | None = None
+    weights: str | None = None
+    activations: str | None = None
+    granularity: str | None = None
+    format: str = "qdq"
+    exclude: tuple[str, ...] = ()
+    overrides: str | None = None
+    io_dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and self.calibration not in RANGE_METHODS:
+            raise UnknownNameError("calibration method", self.calibration, RANGE_METHODS)
+        for name in (self.weights, self.activations):
+            if name is not None:
+                dtype(name)
+        if self.granularity not in (None, "tensor", "channel"):
+            raise UnknownNameError("granularity", str(self.granularity), ("tensor", "channel"))
+        if self.format not in FORMATS:
+            raise UnknownNameError("format", self.format, FORMATS)
+        if self.io_dtype not in (None, "uint8", "int8"):
+            raise UnknownNameError("input and output type", str(self.io_dtype), ("uint8", "int8"))
+
+
+def change(recipe: Recipe, changes: Changes) -> Recipe:
+    """*recipe* with the options of the call put into its passes.
+
+    Raises:
+        OptionError: an option needs a pass that the recipe does not have.
+    """
+    passes = list(recipe.passes)
+    kernels = {k: getattr(changes, k) for k in ("weights", "activations", "granularity")}
+    _set(passes, "plan-kernels", {k: v for k, v in kernels.items() if v is not None})
+    if changes.calibration is not None:
+        _set(passes, "choose-ranges", {"method": changes.calibration})
+    if changes.format == "qdq-float":
+        _set(passes, "insert-qdq", {"float_weights": True})
+    if changes.exclude:
+        _insert(passes, "plan-kernels", 0, ExcludeNodes(patterns=changes.exclude))
+    if changes.overrides is not None:
+        _insert(passes, "choose-ranges", 0, OverrideTensors(file=changes.overrides))
+    if changes.io_dtype is not None:
+        _insert(passes, "insert-qdq", 1, IoDtype(dtype=changes.io_dtype))
+    return Recipe(tuple(passes), recipe.name)
+
+
+def _place(passes: list[Pass], name: str, what: str) -> int:
+    for index, one in enumerate(passes):
+        if one.name == name:
+            return index
+    raise OptionError(
+        f"{what} has no effect: the recipe has no pass '{name}'", hint=f"add '{name}'"
+    )
+
+
+def _set(passes: list[Pass], name: str, values: dict[str, Any]) -> None:
+    if values:
+        index = _place(passes, name, f"option {', '.join(values)}")
+        known = {f.name for f in fields(passes[index])}
+        assert values.keys() <= known, (name, values)
+        passes[index] = replace(passes[index], **values)
+
+
+def _insert(passes: list[Pass], name: str, offset: int, new: Pass) -> None:
+    passes.insert(_place(passes, name, f"pass '{new.name}'") + offset, new)

@@ -1,0 +1,92 @@
+"""choose-ranges: scales and zero points of activations from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar, Literal
+
+from onnxq.calibrate.extremes import Extremes
+from onnxq.calibrate.histogram import Histogram
+from onnxq.calibrate.observer import AnyObserver
+from onnxq.graph import Model, is_constant
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.scale_groups import ScaleGroup, scale_groups
+from onnxq.quant import QParams
+from onnxq.quant.choose import qparams_from_range
+from onnxq.quant.ranges import HISTOGRAM_METHODS, RangeOptions, choose_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooseRanges(Pass):
+    """Choose the real range that the codes of each activation cover.
+
+    What it does
+        Computes scale and zero point of every planned activation by one of the range methods.
+        Tensors that share a scale get one range, from all tensors that are rounded with it.
+
+    Why
+        A wide range has coarse steps, a narrow one clips. Extremes are set by single outliers;
+        ``mse`` weighs clipping against rounding on the very grid that is used.
+
+    Example
+        ``choose-ranges{method=percentile,percentile=99.99}``
+
+    When it declines
+        A tensor without a finite value in the calibration data gets no scale, and the nodes that
+        read it stay in float.
+
+    Numerics
+        Zero is always a code. Ranges never reach beyond what an absorbed activation lets pass.
+
+    Source
+        Jacob et al. 2018 (min-max, moving average); Migacz 2017 (entropy); Choukroun et al. 2019
+        (mean squared error).
+
+    Attributes:
+        method: minmax, moving-average, minmax-mean, percentile, entropy or mse.
+        percentile: how many of 100 values the range covers, with method percentile.
+    """
+
+    name: ClassVar[str] = "choose-ranges"
+    stage: ClassVar[Stage] = Stage.CORRECT
+    preserves: ClassVar[float | None] = 0.0
+
+    method: Literal["minmax", "moving-average", "minmax-mean", "percentile", "entropy", "mse"] = (
+        "minmax"
+    )
+    percentile: float = 99.99
+
+    def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
+        observers: tuple[AnyObserver, ...] = (Extremes(),)
+        if self.method in HISTOGRAM_METHODS:
+            observers = (Extremes(), Histogram())
+        constants = _constants(model)
+        return {
+            name: observers for group in scale_groups(ctx.plan, constants) for name in group.rounded
+        }
+
+    def run(self, model: Model, ctx: Context) -> None:
+        for group in scale_groups(ctx.plan, _constants(model)):
+            qparams = self._qparams(group, ctx)
+            for name in group.tensors:
+                ctx.qparams[name] = qparams
+
+    def _qparams(self, group: ScaleGroup, ctx: Context) -> QParams:
+        if group.fixed is not None or group.spec is None:
+            assert group.fixed is not None
+            return group.fixed
+        get = ctx.statistics.get
+        extremes = reduce(Extremes().merge, (get(n, Extremes()) for n in group.rounded))
+        histogram = None
+        if self.method in HISTOGRAM_METHODS:
+            observer = Histogram()
+            histogram = reduce(observer.merge, (get(n, observer) for n in group.rounded))
+        options = RangeOptions(percentile=self.percentile)
+        low, high = choose_range(self.method, extremes, histogram, group.spec, options)
+        return qparams_from_range(low, high, group.spec)
+
+
+def _constants(model: Model) -> frozenset[str]:
+    return frozenset(name for name, t in model.tensors().items() if is_constant(t))

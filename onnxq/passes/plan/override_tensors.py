@@ -1,0 +1,115 @@
+"""override-tensors: the user's own format, granularity, symmetry or range for single tensors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onnxq.errors import OptionError, UnknownNameError
+from onnxq.graph import Model
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.quant import Fixed, PerAxis, PerTensor, QuantSpec, dtype
+from onnxq.quant.choose import qparams_from_range
+
+_KEYS = ("dtype", "symmetric", "narrow_range", "granularity", "axis", "range")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverrideTensors(Pass):
+    """Replace parts of the plan of single tensors by what the user says.
+
+    What it does
+        Reads a TOML file with one table a tensor (a name or a glob); the keys ``dtype``,
+        ``symmetric``, ``narrow_range``, ``granularity`` ("tensor", "channel" with ``axis``) and
+        ``range`` ([low, high], instead of a calibrated one) replace what was planned.
+
+    Why
+        What is known of a tensor beforehand (a probability, a sensor's range) beats any sample.
+
+    Example
+        A file with ``["conv1.out"]``, ``range = [0.0, 6.0]`` and
+        ``override-tensors{file="ranges.toml"}``
+
+    When it declines
+        Never: an unknown key or a tensor that is not quantized is an error.
+
+    Numerics
+        Ranges are widened to include zero.
+
+    Source
+        The idea follows ONNX Runtime's TensorQuantOverrides.
+
+    Attributes:
+        file: path of the TOML file.
+    """
+
+    name: ClassVar[str] = "override-tensors"
+    stage: ClassVar[Stage] = Stage.PLAN
+    preserves: ClassVar[float | None] = 0.0
+
+    file: str = ""
+
+    def run(self, model: Model, ctx: Context) -> None:
+        planned = {n: s for n, s in ctx.plan.tensors.items() if isinstance(s, QuantSpec)}
+        for pattern, table in _read(self.file).items():
+            matches = [n for n in planned if n == pattern or fnmatchcase(n, pattern)]
+            if not matches:
+                raise UnknownNameError("quantized tensor", pattern, planned)
+            for name in matches:
+                spec = _changed(planned[name], table, f"{self.file}: '{pattern}'")
+                if "range" in table:
+                    low, high = _range(table["range"], f"{self.file}: '{pattern}'")
+                    ctx.plan.tensors[name] = Fixed(qparams_from_range(low, high, spec))
+                else:
+                    ctx.plan.tensors[name] = spec
+
+
+def _read(file: str) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        tables = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OptionError(f"overrides '{file}' cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"overrides '{file}' is not TOML: {error}") from error
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise OptionError(
+                f"{file}: '{name}' is no table", hint=f'["{name}"] on a line, its keys below'
+            )
+        for key in table:
+            if key not in _KEYS:
+                raise UnknownNameError(f"key in '{file}', table '{name}',", key, _KEYS)
+    return tables
+
+
+def _changed(spec: QuantSpec, table: Mapping[str, Any], where: str) -> QuantSpec:
+    changes: dict[str, Any] = {
+        k: bool(table[k]) for k in ("symmetric", "narrow_range") if k in table
+    }
+    if "dtype" in table:
+        changes["dtype"] = dtype(str(table["dtype"]))
+    if "granularity" in table:
+        kind = table["granularity"]
+        if kind not in ("tensor", "channel"):
+            raise UnknownNameError(f"granularity at {where}", str(kind), ("tensor", "channel"))
+        before = spec.granularity.axis if isinstance(spec.granularity, PerAxis) else 0
+        axis = int(table.get("axis", before))
+        changes["granularity"] = PerTensor() if kind == "tensor" else PerAxis(axis)
+    return replace(spec, **changes)
+
+
+def _range(value: object, where: str) -> tuple[float, float]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(v, int | float) and np.isfinite(v) for v in value)
+        or value[0] >= value[1]
+    ):
+        raise OptionError(f"{where}: range is {value!r}", hint="two finite numbers, low then high")
+    return float(value[0]), float(value[1])

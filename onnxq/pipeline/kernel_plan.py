@@ -1,0 +1,173 @@
+"""Planning: which nodes become integer kernels, and what each tensor at them becomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx as nx
+import onnx_graphsurgeon as gs
+
+from onnxq.graph import Model, consumers, is_constant, producer
+from onnxq.pipeline.context import Context
+from onnxq.pipeline.eligibility import Absorption, absorbed, why_not
+from onnxq.pipeline.plan import NodePlan
+from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype
+from onnxq.targets import OpRule, Role
+
+
+def plan_kernels(model: Model, ctx: Context) -> None:
+    """Fill ``ctx.plan`` anew from the target, the plan's defaults and what must stay float."""
+    plan = ctx.plan
+    plan.nodes, plan.tensors, plan.kept_float = {}, {}, {}
+    rules: dict[int, tuple[gs.Node, OpRule]] = {}
+    for node in model.graph.nodes:
+        rule = ctx.target.rules.get(node.op)
+        reason = why_not(node, rule, model, ctx)
+        if reason is None and rule is not None:
+            rules[id(node)] = (node, rule)
+        elif not all(is_constant(t) for t in node.inputs):
+            plan.keep_float(node.name, reason or "")
+    outputs = {id(t) for graph in model.graphs() for t in graph.outputs}
+    ends = {i: absorbed(n, r, outputs, ctx) for i, (n, r) in rules.items()}
+    chosen = _choose(rules, ends)
+    for i, (node, rule) in rules.items():
+        if i not in chosen:
+            plan.keep_float(node.name, _why_unchosen(rule))
+    for i, (node, rule) in rules.items():
+        if i in chosen:
+            _plan(node, rule, ends[i], chosen, ctx)
+    _share_joins(model, ctx)
+
+
+def _plan(node: gs.Node, rule: OpRule, end: Absorption, chosen: set[int], ctx: Context) -> None:
+    """Write *node*, its inputs and its output into the plan."""
+    tensors = ctx.plan.tensors
+    base = ctx.target.activations
+    if ctx.plan.activations is not None:
+        base = replace(base, dtype=dtype(ctx.plan.activations))
+    inputs = _activation_inputs(node, rule)
+    for index in inputs:
+        tensors.setdefault(node.inputs[index].name, base)
+    if rule.weight is not None:
+        tensors[node.inputs[rule.weight].name] = _weight_spec(node, rule, ctx)
+        inputs = (*inputs, rule.weight)
+    if rule.bias is not None and _present(node, rule.bias) and ctx.target.quantized_bias:
+        x, w = node.inputs[inputs[0]].name, node.inputs[rule.weight or 1].name
+        tensors[node.inputs[rule.bias].name] = Derived((x, w))
+        inputs = (*inputs, rule.bias)
+    feeds_integers = any(
+        id(user) in chosen and (index in _reads(user, ctx)) for user, index in consumers(end.tensor)
+    )
+    outputs: tuple[int, ...] = ()
+    if not rule.float_output or feeds_integers:
+        outputs = tuple(range(len(node.outputs)))
+        limits = end.limits if end.limits is not None else rule.output_range
+        for out in node.outputs if not end.nodes else [end.tensor]:
+            if rule.role is Role.MOVE:
+                tensors[out.name] = Shared(node.inputs[0].name)
+            else:
+                tensors[out.name] = replace(base, limits=limits)
+    elif end.nodes:
+        end = Absorption(node.outputs[0])
+    ctx.plan.nodes[node.name] = NodePlan(
+        node.name, rule.kernel, tuple(sorted(inputs)), outputs, tuple(n.name for n in end.nodes)
+    )
+
+
+def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
+    """The spec of the weight of *node*, its axis counted from the front."""
+    spec = ctx.target.weights
+    if ctx.plan.weights is not None:
+        spec = replace(spec, dtype=dtype(ctx.plan.weights))
+    per_channel = isinstance(spec.granularity, PerAxis)
+    if ctx.plan.granularity is not None:
+        per_channel = ctx.plan.granularity == "channel"
+    rank = len(node.inputs[rule.weight or 0].shape)
+    axis = rule.channel_axis % max(rank, 1)
+    if node.op == "Gemm" and node.attrs.get("transB", 0):
+        axis = 0
+    if rank < 2 or not per_channel or (node.op == "MatMul" and rank > 2):
+        return replace(spec, granularity=PerTensor())
+    return replace(spec, granularity=PerAxis(axis))
+
+
+def _present(node: gs.Node, index: int) -> bool:
+    return index < len(node.inputs) and not node.inputs[index].is_empty()
+
+
+def _activation_inputs(node: gs.Node, rule: OpRule) -> tuple[int, ...]:
+    if rule.activations is None:
+        return tuple(range(len(node.inputs)))
+    return rule.activations
+
+
+def _reads(node: gs.Node, ctx: Context) -> tuple[int, ...]:
+    """Inputs of *node* that its rule quantizes as activations."""
+    return _activation_inputs(node, ctx.target.rules[node.op])
+
+
+def _choose(rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption]) -> set[int]:
+    """Ids of the nodes that become integer kernels.
+
+    In the graph of eligible nodes: all that compute; what lies on a path between two of them;
+    data movement behind one (exact, and cheaper on bytes); exact nodes between a graph input and
+    one, so that images are sliced and joined as bytes.
+    """
+    flow: nx.DiGraph[int] = nx.DiGraph()
+    flow.add_nodes_from(rules)
+    for i, (_, _rule) in rules.items():
+        for user, index in consumers(ends[i].tensor):
+            if id(user) in rules and index in _activation_inputs(user, rules[id(user)][1]):
+                flow.add_edge(i, id(user))
+    core = [i for i, (_, rule) in rules.items() if rule.role is Role.COMPUTE]
+    down = set(core).union(*(nx.descendants(flow, i) for i in core)) if core else set()
+    up = set(core).union(*(nx.ancestors(flow, i) for i in core)) if core else set()
+    chosen = down & up
+    exact = {i for i, (_, r) in rules.items() if r.role in (Role.MOVE, Role.JOIN)}
+    for i, (node, rule) in rules.items():  # in graph order: sources first
+        if i in chosen or i not in exact:
+            continue
+        sources = [producer(node.inputs[k]) for k in _activation_inputs(node, rule)]
+        if i in up and all(_exact_source(s, chosen, rule) for s in sources):
+            chosen.add(i)
+        elif rule.role is Role.MOVE and i in down:
+            before = set(flow.predecessors(i))
+            if before and before <= chosen:
+                chosen.add(i)
+    return chosen
+
+
+def _exact_source(source: gs.Node | None, chosen: set[int], rule: OpRule) -> bool:
+    """Whether integers may start at *source*: a graph input, an integer node, or a float join."""
+    joined = source is not None and source.op == "Concat" and rule.role is Role.MOVE
+    return source is None or id(source) in chosen or joined
+
+
+def _why_unchosen(rule: OpRule) -> str:
+    if rule.role is Role.MOVE:
+        return "moves data between float neighbours: nothing to gain"
+    return "no integer layer both before and behind it: 8 bits would only lose accuracy"
+
+
+def _share_joins(model: Model, ctx: Context) -> None:
+    """Let inputs of a join that feed nothing else share the scale of its output."""
+    for node in model.graph.nodes:
+        rule = ctx.target.rules.get(node.op)
+        if node.name not in ctx.plan.nodes or rule is None or rule.role is not Role.JOIN:
+            continue
+        for tensor in node.inputs:
+            source, path = tensor, []
+            while len(consumers(source)) == 1 and not model.is_output(source):
+                path.append(source)
+                planned = ctx.plan.tensors.get(source.name)
+                if not isinstance(planned, Shared):
+                    break
+                above = producer(source)
+                if above is None:
+                    break
+                source = above.inputs[0]
+            else:
+                continue
+            root = path[-1]
+            if not is_constant(root) and isinstance(ctx.plan.tensors.get(root.name), QuantSpec):
+                ctx.plan.tensors[root.name] = Shared(node.outputs[0].name)

@@ -1,0 +1,157 @@
+"""The error report: one dictionary of the schema ``onnxq-report/1``, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxq.graph import Model
+from onnxq.pipeline import Context, NodePlan
+from onnxq.pipeline.macs import macs
+from onnxq.quant import QuantSpec
+from onnxq.quant.measures import ErrorSums
+from onnxq.report.measure import Errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the report states besides measured errors.
+
+    Attributes:
+        recipe: the recipe as text.
+        versions: package versions by name.
+        data: digest, calibration_samples, report_samples, held_out, and what else is known.
+        bytes_float, bytes_quantized: sizes of the two models as written.
+        kernels: by node name, the integer kernel that the runtime made of it.
+    """
+
+    recipe: str
+    versions: Mapping[str, str]
+    data: Mapping[str, Any]
+    bytes_float: int
+    bytes_quantized: int
+    kernels: Mapping[str, str]
+
+
+def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[str, Any]:
+    """The report on the quantization of *original*, worst layer first.
+
+    *original* is the float model before integers were put in. Errors that were not measured are
+    None.
+    """
+    costs = {n.name: macs(n, ctx) for n in original.nodes()}
+    layers = [
+        _layer(node, ctx.plan.nodes[node.name], ctx, errors, facts, costs[node.name])
+        for node in original.nodes()
+        if node.name in ctx.plan.nodes
+    ]
+    layers.sort(
+        key=lambda entry: (entry["cumulative_sqnr_db"] is None, entry["cumulative_sqnr_db"])
+    )
+    kept = [
+        {"node": node.name, "op_type": node.op, "reason": ctx.plan.kept_float[node.name]}
+        for node in original.nodes()
+        if node.name in ctx.plan.kept_float and not _absorbed(node.name, ctx)
+    ]
+    total = sum(c or 0 for c in costs.values())
+    integer = sum(costs[e["node"]] or 0 for e in layers if e["kernel"])
+    fused = sum(1 for e in layers if e["kernel"])
+    return {
+        "schema": "onnxq-report/1",
+        "model": original.path.name if original.path else original.graph.name,
+        "target": ctx.target.name,
+        "recipe": facts.recipe,
+        "versions": dict(facts.versions),
+        "data": dict(facts.data),
+        "summary": {
+            "outputs": [_output(name, sums, errors) for name, sums in errors.outputs.items()],
+            "bytes_float": facts.bytes_float,
+            "bytes_quantized": facts.bytes_quantized,
+            "integer_macs_percent": 100.0 * integer / total if total else 0.0,
+            "integer_nodes_percent": 100.0 * fused / max(len(layers) + len(kept), 1),
+        },
+        "layers": layers,
+        "kept_float": kept,
+        "declines": [
+            {"pass": d.pass_name, "node": d.node, "reason": d.reason} for d in ctx.journal.declines
+        ],
+        "warnings": list(ctx.journal.warnings),
+        "recommendation": [],
+    }
+
+
+def _absorbed(name: str, ctx: Context) -> bool:
+    return any(name in planned.absorbs for planned in ctx.plan.nodes.values())
+
+
+def _layer(
+    node: gs.Node, planned: NodePlan, ctx: Context, errors: Errors, facts: Facts, cost: int | None
+) -> dict[str, Any]:
+    """The entry of one integer node, its error at the tensor that it hands on."""
+    name = result_name(node, planned)
+    sums = errors.tensors.get(name) or errors.outputs.get(name)
+    kernel = facts.kernels.get(node.name)
+    reason = f"planned as {planned.kernel}"
+    if planned.absorbs:
+        reason += f", absorbs {', '.join(planned.absorbs)}"
+    if kernel is None:
+        reason += "; the runtime did not fuse it: it runs in float between Q and DQ"
+    return {
+        "node": node.name,
+        "op_type": node.op,
+        "precision": _precision(node, planned, ctx),
+        "kernel": kernel,
+        "macs": cost,
+        "isolated_sqnr_db": None,
+        "cumulative_sqnr_db": None if sums is None else finite(sums.sqnr_db),
+        "noise_to_signal": None if sums is None else finite(sums.noise_to_signal),
+        "cosine": None if sums is None else finite(sums.cosine),
+        "share": None,
+        "clipped": None,
+        "reason": reason,
+    }
+
+
+def result_name(node: gs.Node, planned: NodePlan) -> str:
+    """Name of the tensor that *node* hands on: behind the activations that it absorbs."""
+    tensor = node.outputs[0]
+    for _ in planned.absorbs:
+        tensor = tensor.outputs[0].outputs[0]
+    return str(tensor.name)
+
+
+def _precision(node: gs.Node, planned: NodePlan, ctx: Context) -> str:
+    """Formats of activations and weight, such as ``uint8 × int8``."""
+    formats: list[str] = []
+    for index in planned.inputs:
+        qparams = ctx.qparams.get(node.inputs[index].name)
+        spec = ctx.plan.tensors.get(node.inputs[index].name)
+        if (
+            qparams is not None
+            and isinstance(spec, QuantSpec)
+            and qparams.dtype.name not in formats
+        ):
+            formats.append(qparams.dtype.name)
+    return " × ".join(formats) or str(ctx.target.activations.dtype)
+
+
+def _output(name: str, sums: ErrorSums, errors: Errors) -> dict[str, Any]:
+    decided = errors.decided.get(name, 0)
+    return {
+        "name": name,
+        "sqnr_db": finite(sums.sqnr_db),
+        "cosine": finite(sums.cosine),
+        "noise_to_signal": finite(sums.noise_to_signal),
+        "top1_agreement": errors.agree.get(name, 0) / decided if decided else None,
+    }
+
+
+def finite(value: float) -> float | None:
+    """*value* for JSON, which has no infinities: an exact match (infinite SQNR) is 999."""
+    if np.isnan(value):
+        return None
+    return float(np.clip(value, -999.0, 999.0))

@@ -1,0 +1,88 @@
+"""Error of a quantized model against its float original, tensor by tensor, on real samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnxq.graph import Model
+from onnxq.quant import QParams
+from onnxq.quant.measures import ErrorSums
+from onnxq.runtime.providers import Provider
+from onnxq.runtime.session import Session
+
+Feed = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class Errors:
+    """Accumulated errors.
+
+    Attributes:
+        tensors: by tensor name of the float model.
+        outputs: by output name.
+        samples: how many samples were run.
+        agree, decided: how many rows of the outputs have the same largest entry, of how many.
+    """
+
+    tensors: dict[str, ErrorSums] = field(default_factory=dict)
+    outputs: dict[str, ErrorSums] = field(default_factory=dict)
+    samples: int = 0
+    agree: dict[str, int] = field(default_factory=dict)
+    decided: dict[str, int] = field(default_factory=dict)
+
+
+def measure(
+    original: Model,
+    quantized: Model,
+    codes: Mapping[str, tuple[str, QParams]],
+    feeds: Iterable[Feed],
+    *,
+    providers: Sequence[Provider] = (),
+) -> Errors:
+    """Run both models on *feeds* and add up the error at every matching tensor.
+
+    *codes* maps a tensor of *original* to the tensor of *quantized* that holds its integer codes
+    and their parameters: integers are read off, so that the groups that the runtime fuses stay
+    whole and the very kernels that will be deployed are measured. The quantized model runs on its
+    own inputs throughout: errors are cumulative.
+    """
+    outputs = [t.name for t in original.graph.outputs]
+    left = Session(original, providers=providers, extra_outputs=tuple(codes))
+    right = Session(
+        quantized, providers=providers, extra_outputs=tuple(c for c, _ in codes.values())
+    )
+    errors = Errors()
+    for feed in feeds:
+        reference, found = left.run(feed), right.run(_taken(feed, right))
+        errors.samples += 1
+        for name, (code, qparams) in codes.items():
+            sums = errors.tensors.setdefault(name, ErrorSums())
+            sums.add(reference[name], qparams.dequantize(found[code]))
+        for name in outputs:
+            real, other = reference[name], found[name]
+            if real.dtype.kind != "f" or real.shape != other.shape:
+                continue
+            errors.outputs.setdefault(name, ErrorSums()).add(real, other.astype(np.float32))
+            if real.ndim >= 2 and real.shape[-1] > 1:
+                same = real.argmax(-1) == other.argmax(-1)
+                errors.agree[name] = errors.agree.get(name, 0) + int(same.sum())
+                errors.decided[name] = errors.decided.get(name, 0) + same.size
+    return errors
+
+
+def _exposing(model: Model, names: Iterable[str]) -> onnx.ModelProto:
+    """*model* with *names* as further outputs."""
+    proto = model.to_proto()
+    have = {o.name for o in proto.graph.output}
+    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in have)
+    return proto
+
+
+def _taken(feed: Feed, session: Session) -> Feed:
+    return {i.name: feed[i.name] for i in session.inputs}

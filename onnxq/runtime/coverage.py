@@ -1,0 +1,69 @@
+"""Which nodes really run as integer kernels: read off ONNX Runtime's optimized graph."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from onnxq.graph import Model
+from onnxq.runtime.providers import Provider
+from onnxq.runtime.session import Session
+
+_INTEGER = frozenset({
+    "QGemm", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul",
+    "DynamicQuantizeLSTM", "QAttention", "MatMulNBits",
+})  # fmt: skip
+#: Layout changes (NHWC) name the node anew, with a number behind the old name.
+_COPY = re.compile(r"_token_\d+$")
+_MOVES = frozenset({
+    "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "MaxPool", "NhwcMaxPool",
+    "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Identity",
+})  # fmt: skip
+
+
+def kernels(model: Model, providers: Sequence[Provider] = ()) -> dict[str, str]:
+    """Operator that each node became in the optimized graph, by the node's name.
+
+    Only nodes that run on integers are in the result: integer kernels by their name
+    (``QLinearConv``), data movement on 8-bit values as ``MaxPool (8 bit)``. A fused node keeps the
+    name of the node that it was made from.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime cannot load the model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        Session(model.to_proto(), providers, optimized_path=path)
+        optimized = onnx.load(path, load_external_data=False)
+    return integer_nodes(optimized.graph)
+
+
+def integer_nodes(graph: onnx.GraphProto) -> dict[str, str]:
+    """Nodes of an optimized *graph* that run on integers, by name; see ``kernels``."""
+    eight_bit: set[str] = {
+        t.name
+        for t in graph.initializer
+        if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    }
+    found: dict[str, str] = {}
+    for node in graph.node:
+        name = _COPY.sub("", node.name)
+        if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
+            eight_bit.add(node.output[0])
+        elif node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
+            found[name] = node.op_type
+            if node.op_type.startswith("QLinear") or _requantizes(node):
+                eight_bit.update(node.output)
+        elif node.op_type in _MOVES and node.input and node.input[0] in eight_bit:
+            found[name] = f"{node.op_type.removeprefix('Nhwc')} (8 bit)"
+            eight_bit.update(node.output)
+    return found
+
+
+def _requantizes(node: onnx.NodeProto) -> bool:
+    """Whether a QGemm has an output scale, so that its output is 8 bit."""
+    return node.op_type == "QGemm" and len(node.input) > 7 and bool(node.input[7])
