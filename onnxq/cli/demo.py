@@ -85,7 +85,7 @@ def page(result: DemoResult) -> RenderableType:
     model, data = result.files["float model"], result.files["calibration data"]
     command = f"onnxq quantize {model} --data {data} -o again.onnx"
     again = Text.assemble(("The same by hand  ", "dim"), command, overflow="fold")
-    parts = [
+    parts: list[RenderableType] = [
         Panel(table, title=title, title_align="left", border_style="blue", expand=False),
         Padding(worst_layers(result), (1, 0)),
         files,

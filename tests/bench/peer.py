@@ -1,6 +1,8 @@
 """onnxruntime's own quantizer, as its users run it: pre-processing, then ``quantize_static``.
 
 ``python peer.py MODEL CALIBRATION.npz OUT SETTING``; run as a process of its own by ``compare.py``.
+Symbolic shape inference is skipped, which only saves it time: it needs a package more, and the
+zoo's networks quantize the same without.
 """
 
 from __future__ import annotations
