@@ -171,12 +171,14 @@ def quantize(
     if statistics is not None and not statistics.exists():
         check_output(statistics)
 
-    from onnxq.api import quantize as run_quantize
     from onnxq.pipeline import Recipe
     from onnxq.targets import get_target
 
     get_target(target)
     passes = Recipe.resolve(recipe)
+
+    from onnxq.api import quantize as run_quantize
+
     with ProgressLine(quiet=quiet or json) as progress:
         result = run_quantize(
             model,
