@@ -1,4 +1,4 @@
-"""The graph: loading, saving, editing and viewing ONNX models. The only place that knows protobuf."""
+"""Loading, saving, editing and viewing ONNX models: the boundary to protobuf."""
 
 from onnxq.graph.edit import (
     attribute,
@@ -13,8 +13,10 @@ from onnxq.graph.edit import (
     replace_uses,
 )
 from onnxq.graph.model import Model
+from onnxq.graph.nodes import subgraphs
+from onnxq.graph.order import reads
 
 __all__ = [
     "Model", "attribute", "bypass", "constant_value", "consumers", "insert_node", "is_constant",
-    "producer", "remove_node", "replace_input", "replace_uses",
+    "producer", "reads", "remove_node", "replace_input", "replace_uses", "subgraphs",
 ]  # fmt: skip
