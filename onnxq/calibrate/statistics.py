@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
 
 from onnxq.calibrate.observer import AnyObserver
@@ -50,3 +51,24 @@ class Statistics:
         for tensor, count in other.nonfinite.items():
             nonfinite[tensor] = nonfinite.get(tensor, 0) + count
         return Statistics(states, max(self.samples, other.samples), nonfinite)
+
+    def save(self, path: str | PathLike[str], model_digest: str, data_digest: str) -> None:
+        """Write to *path* (``.npz`` without pickles), whole or not at all.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from onnxq.calibrate.statistics_file import save_statistics
+
+        save_statistics(self, path, model_digest, data_digest)
+
+    @staticmethod
+    def load(path: str | PathLike[str], model_digest: str, data_digest: str) -> Statistics:
+        """Read what ``save`` wrote; an empty digest is not compared.
+
+        Raises:
+            DataError: no statistics file, or one of another model or other data.
+        """
+        from onnxq.calibrate.statistics_file import load_statistics
+
+        return load_statistics(path, model_digest, data_digest)

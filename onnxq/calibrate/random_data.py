@@ -1,0 +1,46 @@
+"""Random samples, for when there is no data. Ranges found with them mean nothing for real input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.calibrate.sources import DataSource, Feed
+from onnxq.errors import DataError
+from onnxq.runtime.session import InputInfo
+
+#: Sizes for free dimensions: of images (rank 4), and otherwise; the first one is the batch.
+_IMAGE, _OTHER = 224, 16
+
+
+def random_data(inputs: Sequence[InputInfo], samples: int = 16, seed: int = 0) -> DataSource:
+    """*samples* random feeds for *inputs*: normal floats (mean 0, deviation 1), integers 0 and 1.
+
+    Free dimensions are 1 for the batch, 224 for height and width, 16 for others.
+
+    Raises:
+        DataError: an input of unknown rank, or of strings.
+    """
+
+    def begin() -> Iterator[Feed]:
+        rng = np.random.default_rng(seed)
+        for _ in range(samples):
+            yield {i.name: _values(i, rng) for i in inputs}
+
+    return DataSource("random data", inputs, begin, samples)
+
+
+def _values(info: InputInfo, rng: np.random.Generator) -> NDArray[Any]:
+    if info.shape is None or info.dtype is None or info.dtype.kind == "O":
+        raise DataError(f"no random data for input '{info.name}'", hint="give real data")
+    free = _IMAGE if len(info.shape) == 4 else _OTHER
+    shape = [
+        d if isinstance(d, int) and d > 0 else (1 if axis == 0 else free)
+        for axis, d in enumerate(info.shape)
+    ]
+    if info.dtype.kind in "iub":
+        return rng.integers(0, 2, shape).astype(info.dtype)
+    return rng.standard_normal(shape, np.float32).astype(info.dtype)
