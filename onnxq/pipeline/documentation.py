@@ -61,10 +61,10 @@ def parse(docstring: str) -> PassDoc:
         match = None if line[:1].isspace() else _TITLE.match(line.rstrip())
         if match and (match["rest"] is None or match["rest"] == "" or ":" in line):
             current = titles[match[1].lower()]
-            parts[current] = [match["rest"]] if match["rest"] else []
+            parts[current] = [match["rest"] or ""]
         elif not (_RULE.match(line) and not "".join(parts[current]).strip()):
             parts[current].append(line)
-    sections = {t: inspect.cleandoc("\n" + "\n".join(lines)) for t, lines in parts.items() if t}
+    sections = {t: inspect.cleandoc("\n".join(lines)) for t, lines in parts.items() if t}
     options = _options(sections.pop(_OPTIONS, ""))
     summary = "\n".join(parts[""]).strip().split("\n\n")[0]
     return PassDoc(" ".join(summary.split()), sections, options)

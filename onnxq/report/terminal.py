@@ -75,8 +75,11 @@ def summary(report: Report) -> RenderableType:
         ]
         grid.add_row("integer", Text(", ".join(shares)))
     title = Text(str(report.get("model", "model")), style="bold", overflow="ellipsis")
-    for key in ("target", "recipe"):
-        if value := report.get(key):
+    recipe = str(report.get("recipe") or "")
+    if "," in recipe:  # written out: its name, if it has one, is not part of it
+        recipe = str(report.get("recipe_name") or "")
+    for value in (report.get("target"), recipe):
+        if value:
             title.append(f" · {middle(str(value), 40)}", style="not bold")
     return Panel(grid, title=title, title_align="left", border_style="blue", expand=False)
 

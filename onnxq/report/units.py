@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from math import isinf, isnan
+from math import isnan
 
 GOOD_DB, POOR_DB, FULL_DB = 20.0, 10.0, 50.0
 """SQNR from which a value is shown as good, as poor, and at which its bar is full."""
+
+EXACT_DB = 999.0
+"""What stands for an infinite ratio in JSON, which has no infinity."""
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -45,7 +48,7 @@ def db_text(value: float | None) -> str:
     """An SQNR in dB with one decimal; ``exact`` where there is no noise."""
     if value is None or isnan(value):
         return "–"
-    if isinf(value):
+    if abs(value) >= EXACT_DB:
         return "exact" if value > 0 else "lost"
     return f"{value:.1f}"
 
