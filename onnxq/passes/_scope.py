@@ -84,9 +84,11 @@ class Scope:
         *,
         name: str,
     ) -> gs.Node:
-        """Add a node to the graph that holds *beside*."""
+        """Add a node to the graph that holds *beside*, whose docs and metadata it inherits."""
         graph = self.graph(beside)
-        node = insert_node(self.model, op, inputs, outputs, attrs, name=name, graph=graph)
+        node = insert_node(
+            self.model, op, inputs, outputs, attrs, name=name, graph=graph, like=beside
+        )
         self._home[id(node)] = (node, graph)
         return node
 
@@ -113,8 +115,8 @@ class Scope:
     def bypass(self, node: gs.Node, index: int = 0) -> str:
         """Let what reads *node* read its input *index*; or say why that cannot be."""
         reason = self.cannot_bypass(node, index)
-        if not reason:
-            bypass(self.model, node, index)
+        if not reason and not bypass(self.model, node, index):
+            return "another output of it is used"
         return reason
 
     def store(self, node: gs.Node, constants: Sequence[gs.Constant | None]) -> None:
@@ -143,8 +145,6 @@ class Scope:
             return old
         base = f"{old.name}__{node.name or node.op}" if isinstance(old, gs.Constant) else name
         new = gs.Constant(self.model.unique_name(base), values)
-        while len(node.inputs) <= index:
-            node.inputs.append(gs.Variable.empty())
         replace_input(node, index, new)
         return new
 

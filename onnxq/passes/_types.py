@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from google.protobuf.message import EncodeError
 
 from onnxq.graph import Model
 from onnxq.pipeline import Context
@@ -47,10 +49,10 @@ class StatedShapes:
 
 def _infer(model: Model) -> dict[str, Shape]:
     proto = model.to_proto()
-    try:
+    # beyond 2 GiB, or with an operator that it does not know: what is stated remains
+    refusals = (RuntimeError, ValueError, EncodeError, onnx.shape_inference.InferenceError)
+    with contextlib.suppress(*refusals):
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except (RuntimeError, ValueError):
-        pass  # beyond 2 GiB, or an operator that it does not know: what is stated remains
     graph = proto.graph
     return {
         v.name: tuple(

@@ -33,8 +33,6 @@ def _move(scope: Scope, node: gs.Node, key: str, index: int, dtype: type = np.in
 def _give(scope: Scope, node: gs.Node, key: str, index: int, value: NDArray[Any]) -> None:
     base = next((t.name for t in node.outputs if t.name), node.op)
     constant = gs.Constant(scope.model.unique_name(f"{base}__{key}"), value)
-    while len(node.inputs) <= index:
-        node.inputs.append(gs.Variable.empty())
     replace_input(node, index, constant)
 
 
@@ -113,6 +111,16 @@ def _resize(scope: Scope, node: gs.Node, ctx: Context) -> str:
     return ""
 
 
+def _upsample_input(scope: Scope, node: gs.Node, ctx: Context) -> str:
+    _move(scope, node, "scales", 1, np.float32)
+    return ""
+
+
+def _upsample(scope: Scope, node: gs.Node, ctx: Context) -> str:
+    node.op = "Resize"  # of opset 10, which meant the same
+    return ""
+
+
 def _softmax(scope: Scope, node: gs.Node, ctx: Context) -> str:
     axis, rank = node.attrs.get("axis", 1), ctx.rank(node.inputs[0])
     if axis != -1 and (rank is None or axis % rank != rank - 1):
@@ -139,7 +147,7 @@ def _changed(scope: Scope, node: gs.Node, ctx: Context) -> str:
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 ADAPTERS: Mapping[tuple[str, int], Adapter] = {
     ("Scan", 9): _changed, ("BatchNormalization", 9): _batchnorm_spatial, ("Slice", 10): _slice,
-    ("TopK", 10): _topk, ("Clip", 11): _clip, ("Pad", 11): _pad, ("Resize", 11): _resize,
+    ("Upsample", 9): _upsample_input, ("Upsample", 10): _upsample, ("TopK", 10): _topk, ("Clip", 11): _clip, ("Pad", 11): _pad, ("Resize", 11): _resize,
     ("Dropout", 12): _dropout, ("Squeeze", 13): _axes, ("Unsqueeze", 13): _axes,
     ("ReduceSum", 13): _axes, ("Split", 13): _split, ("Softmax", 13): _softmax,
     ("LogSoftmax", 13): _softmax, ("Hardmax", 13): _softmax,

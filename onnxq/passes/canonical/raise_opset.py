@@ -67,7 +67,7 @@ class RaiseOpset(Pass):
         wanted = max(self.opset, ctx.target.opset)
         if model.opset >= wanted:
             return
-        functions = list(model.graph.functions or ())
+        functions = model.header.functions
         if functions:
             ctx.decline(functions[0].name, "it is a local function; try 'inline-functions' first")
             return
@@ -106,12 +106,8 @@ def _rewrite(model: Model, ctx: Context, wanted: int) -> tuple[str, str] | None:
 def _stamp(model: Model, wanted: int) -> None:
     for graph in model.graphs():
         graph.opset = wanted
-        domains = [(d.domain, d.version) for d in graph.import_domains or ()]
-        graph.import_domains = [
-            onnx.helper.make_opsetid(d, wanted if d in {"", "ai.onnx"} else v) for d, v in domains
-        ]
     least = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", wanted)])
-    model.graph.ir_version = max(int(model.graph.ir_version or 0), int(least))
+    model.header.ir_version = max(model.header.ir_version, int(least))
 
 
 def _convert(model: Model, wanted: int) -> str:

@@ -20,7 +20,7 @@ class RemoveUnused(Pass):
     What it does:
         Takes away nodes none of whose outputs is read or given out, upwards until nothing is
         left, in sub-graphs too; and optional last outputs that nothing reads (the indices of a
-        MaxPool, the mask of a Dropout). Constants that no node reads any more are not written.
+        MaxPool, the mask of a Dropout). Constants that no node reads are dropped.
 
     Why:
         Dead nodes cost time and hide patterns: a tensor with a dead second reader cannot be
@@ -52,14 +52,14 @@ class RemoveUnused(Pass):
             if not node.outputs or not _dead(scope, node):
                 continue
             sources = [t for t in node.inputs if t.name]
-            inner = [n for g in node.subgraphs(recursive=True) for n in g.nodes]
-            for dead in inner:  # a captured tensor loses its readers inside as well
-                sources += [t for t in dead.inputs if t.name]
-                dead.inputs.clear()
+            for graph in node.subgraphs(recursive=True):  # captured tensors lose readers as well
+                sources += [t for n in graph.nodes for t in n.inputs if t.name]
             remove_node(model, node)
             waiting += [p for t in sources for p in t.inputs]
+        scope = Scope(model)
         for node in scope.sites():
             _trim(scope, node)
+        model.drop_unused()
 
 
 def _dead(scope: Scope, node: gs.Node) -> bool:

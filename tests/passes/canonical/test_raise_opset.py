@@ -6,7 +6,7 @@ import pytest
 
 from onnxq.errors import OptionError
 from onnxq.passes.canonical.raise_opset import RaiseOpset
-from tests.passes.golden import apply, check, context, parse
+from tests.passes.golden import apply, check, context, parse, same_outputs
 
 PASS = RaiseOpset()
 
@@ -23,7 +23,6 @@ def opset_of(model: onnx.ModelProto) -> int:
         ("y = ReduceSum<axes = [2]>(x)", "<int64[1] a = {2}> y = ReduceSum(x, a)", 11),
         ("y = Clip<max = 6.0>(x)", "<float a = {6}> y = Clip(x, , a)", 7),
         ("y = Dropout<ratio = 0.3>(x)", "<> y = Dropout(x)", 7),
-        ("y = Softmax(x)", None, 11),
         ("y = Softmax<axis = 2>(x)", "<> y = Softmax<axis = -1>(x)", 11),
         (
             "y = Pad<pads = [0,0,1,0,0,2], value = 1.5>(x)",
@@ -47,17 +46,12 @@ def opset_of(model: onnx.ModelProto) -> int:
         ),
     ],
 )
-def test_operators(before: str, after: str | None, old: int) -> None:
+def test_operators(before: str, after: str, old: int) -> None:
     head = "g (float[1,3,4] x) => (float[A,B,C] y)"
     if "= Squeeze" in before:
         head = "g (float[1,3,4] x) => (float[A,B] y)"
     elif "= Unsq" in before:
         head = "g (float[1,3,4] x) => (float[A,B,C,D] y)"
-    if after is None:  # all later axes together: only the converter rewrites that
-        result, ctx = apply(PASS, parse(f"{head} {{ {before} }}", opset=old))
-        assert opset_of(result) == 13
-        assert not ctx.journal.declines
-        return
     declared, _, node = after.partition("> ")
     result = check(
         PASS,
@@ -111,16 +105,31 @@ def test_never_lowered() -> None:
     assert opset_of(result) == 17
 
 
-def test_older_operators_go_through_the_converter() -> None:
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("old", "node"),
+    [(7, "Upsample<mode = M, scales = [1.0,1.0,2.0,3.0]>(x)"), (9, "Upsample<mode = M>(x, s)")],
+)
+def test_upsample(mode: str, old: int, node: str) -> None:
+    nearest = ', nearest_mode = "floor"' if mode == "nearest" else ""
     check(
         PASS,
-        """g (float[1,1,2,2] x) => (float[A,B,C,D] y) <float[4] s = {1,1,2,2}>
-        { y = Upsample(x, s) }""",
-        """g (float[1,1,2,2] x) => (float[A,B,C,D] y) <float[4] s = {1,1,2,2}, float[0] roi>
-        { y = Resize<coordinate_transformation_mode = "asymmetric", nearest_mode = "floor", mode = "nearest">(x, roi, s) }""",
-        opset=9,
+        f"""g (float[1,1,2,2] x) => (float[A,B,C,D] y) <float[4] s = {{1,1,2,3}}>
+        {{ y = {node.replace("M", f'"{mode}"')} }}""",
+        f"""g (float[1,1,2,2] x) => (float[A,B,C,D] y) <float[4] s = {{1,1,2,3}}, float[0] roi>
+        {{ y = Resize<coordinate_transformation_mode = "asymmetric"{nearest}, mode = "{mode}">(x, roi, s) }}""",
+        opset=old,
         opset_after=13,
-    )  # fmt: skip
+    )
+
+
+def test_softmax_over_several_axes_goes_through_the_converter() -> None:
+    source = parse("g (float[2,3,4] x) => (float[2,3,4] y) { y = Softmax<axis = 1>(x) }", opset=9)
+    result, ctx = apply(PASS, source)
+    assert opset_of(result) == 13
+    assert not ctx.journal.declines
+    assert "Flatten" in [n.op_type for n in result.graph.node]
+    same_outputs(source, result, 1e-6)
 
 
 def test_decline_keeps_the_opset() -> None:
