@@ -3,11 +3,12 @@
 from onnxq.pipeline.base import Pass
 from onnxq.pipeline.context import Context, TensorFact
 from onnxq.pipeline.journal import Decline, Journal, PassRecord
-from onnxq.pipeline.manager import PassManager, Verify
+from onnxq.pipeline.manager import PassManager
 from onnxq.pipeline.plan import NodePlan, QuantPlan
 from onnxq.pipeline.progress import Progress
 from onnxq.pipeline.recipe import Recipe
 from onnxq.pipeline.stage import Stage
+from onnxq.pipeline.verification import Verify
 
 __all__ = [
     "Context", "Decline", "Journal", "NodePlan", "Pass", "PassManager",

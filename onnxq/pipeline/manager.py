@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from enum import Enum
 from itertools import pairwise
-
-import onnx
 
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.errors import OnnxqError, PassError
@@ -16,26 +13,11 @@ from onnxq.pipeline.base import Pass
 from onnxq.pipeline.context import Context
 from onnxq.pipeline.equivalence import Compare
 from onnxq.pipeline.function import FunctionCheck
-from onnxq.pipeline.invariants import Interface, Violation, violations
 from onnxq.pipeline.journal import Journal, PassRecord
 from onnxq.pipeline.options import format_pass
 from onnxq.pipeline.progress import Progress, Silent
 from onnxq.pipeline.snapshot import Snapshot
-
-
-class Verify(Enum):
-    """How much is verified, and when.
-
-    FULL: invariants, ``onnx.checker`` and outputs after each pass (for tests).
-    EACH: invariants after each pass; the checker and outputs at the end of each stage.
-    STAGE: all of it at the end of each stage only.
-    NONE: nothing.
-    """
-
-    FULL = "full"
-    EACH = "each"
-    STAGE = "stage"
-    NONE = "none"
+from onnxq.pipeline.verification import Verifier, Verify
 
 
 class PassManager:
@@ -71,8 +53,7 @@ class PassManager:
             OnnxqError: what a pass itself raises, and lack of data.
         """
         self._note_order(ctx)
-        blamed = set(violations(model)) if self.verify is not Verify.NONE else set()
-        interface = Interface.of(model)
+        verifier = Verifier(model, self.verify)
         function = FunctionCheck(self.compare, self._apply)
         snapshot = Snapshot(model)
         stage = None
@@ -96,10 +77,7 @@ class PassManager:
             function.after(pass_, difference.changed)
             last = position + 1 == len(self.passes)
             boundary = last or self.passes[position + 1].stage is not stage
-            if self._invariants_now(boundary) and (difference.changed or boundary):
-                self._check(model, interface, pass_, blamed, boundary)
-            if pass_.changes_interface:
-                interface = Interface.of(model)
+            verifier.after(pass_, model, ctx, changed=difference.changed, boundary=boundary)
             if boundary or self.verify is Verify.FULL:
                 function.check(model)
         return ctx.journal
@@ -141,38 +119,6 @@ class PassManager:
         self.progress.stage("calibrate")
         ctx.observe(model, wanted)
         self.progress.stage(pass_.stage.name.lower())
-
-    def _invariants_now(self, boundary: bool) -> bool:
-        if self.verify is Verify.STAGE:
-            return boundary
-        return self.verify is not Verify.NONE
-
-    def _check(
-        self, model: Model, interface: Interface, pass_: Pass, blamed: set[Violation], stage: bool
-    ) -> None:
-        kept = None if pass_.changes_interface else interface
-        for violation in violations(model, kept):
-            if violation not in blamed:
-                raise PassError(
-                    f"{pass_.name}: broke '{violation.invariant}' at '{violation.where}'",
-                    why=violation.problem,
-                )
-        if stage or self.verify is Verify.FULL:
-            check_proto(model, pass_)
-
-
-def check_proto(model: Model, pass_: Pass) -> None:
-    """``onnx.checker`` on the model as it would be saved.
-
-    Raises:
-        PassError: the checker refuses it.
-    """
-    try:
-        onnx.checker.check_model(model.to_proto())
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise PassError(
-            f"{pass_.name}: the model is no longer valid ONNX", why=str(error).strip()
-        ) from error
 
 
 def options_text(pass_: Pass) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +76,13 @@ class Snapshot:
 
     def difference(self, later: Snapshot) -> Difference:
         """What happened between this snapshot and a *later* one of the same model."""
-        added = len(later._nodes.keys() - self._nodes.keys())
-        removed = len(self._nodes.keys() - later._nodes.keys())
+        # a pass that hands the model to another tool gets new objects for old nodes: of what is
+        # not the same object, nodes that look alike are the same node
+        came = Counter(later._look(k) for k in later._nodes.keys() - self._nodes.keys())
+        went = Counter(self._look(k) for k in self._nodes.keys() - later._nodes.keys())
+        added, removed = (came - went).total(), (went - came).total()
         changed = (
-            bool(added or removed)
+            bool(came or went)
             or self._wiring != later._wiring
             or self._ends != later._ends
             or self._tensors != later._tensors
@@ -86,6 +90,10 @@ class Snapshot:
             or self._new_values(later)
         )
         return Difference(added, removed, changed)
+
+    def _look(self, key: int) -> tuple[str, str, tuple[str, ...]]:
+        op, name, outputs = self._wiring[key][0], self._wiring[key][1], self._wiring[key][4]
+        return op, name, tuple(self._tensors[t][0] for t in outputs)
 
     def _new_values(self, later: Snapshot) -> bool:
         for key, (_, values) in later._constants.items():
@@ -95,6 +103,8 @@ class Snapshot:
             if hasattr(before, "load") and isinstance(values, np.ndarray):
                 # read from disk in between: other data only where its bytes differ
                 loaded = np.asarray(before.load())
+                if loaded is values:
+                    continue
                 if loaded.dtype == values.dtype and loaded.shape == values.shape:
                     if loaded.tobytes() != values.tobytes():
                         return True
