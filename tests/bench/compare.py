@@ -92,6 +92,8 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
             row |= scored(name, model, out)
         if "error" not in row:
             files.append(out)
+        if "error" in row:
+            row["error"] = row["error"].replace(f"{folder}{os.sep}", "")
         rows.append(row)
         print(f"{name}: {json.dumps(row)}", flush=True)
     timed = json.loads(required(run([sys.executable, HERE / "speed.py", data, *files])).output)

@@ -29,9 +29,13 @@ class Finished:
 
     @property
     def reason(self) -> str:
-        """The last line that says why it failed."""
-        lines = [line.strip() for line in (self.errors or self.output).splitlines()]
-        return next((line for line in reversed(lines) if line), f"exit code {self.code}")[:300]
+        """Why it failed: the last line that says something, or the message in a frame."""
+        lines = (self.errors or self.output).splitlines()
+        said = [line.strip(" │╭╮╰╯─") for line in lines]
+        said = [line for line in said if line]
+        if any(line.startswith("╭") for line in lines):
+            return " ".join(said)[:300]
+        return (said or [f"exit code {self.code}"])[-1][:300]
 
 
 def run(command: Sequence[str | Path]) -> Finished:

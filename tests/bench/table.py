@@ -107,9 +107,9 @@ def render(result: Mapping[str, Any]) -> str:
         " batch 1 on one thread, all files of a network taking turns, float = 1.",
         close_up(result["networks"]),
     ]
-    if rest := [name for name in result["networks"] if name not in CLOSE_UP]:
+    if set(result["networks"]) - set(CLOSE_UP):
         parts += [
-            f"The other {len(rest)} networks (onnxruntime: {PEER[1]}; onnxq: `{OURS[1]}`):",
+            f"Further networks of the zoo (onnxruntime: {PEER[1]}; onnxq: `{OURS[1]}`):",
             others(result["networks"]),
         ]
     if result["memory"]:

@@ -85,6 +85,8 @@ def test_memory_and_time_are_the_childs() -> None:
 def test_a_failure_says_why() -> None:
     done = program("process").run([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
     assert (done.code, done.reason) == (1, "no such thing")
+    framed = program("process").Finished(2, 0.1, 1, "", "╭─ Error ─╮\n│ no data   │\n╰─────────╯")
+    assert framed.reason == "Error no data"
 
 
 def test_peer_writes_a_quantized_model(tmp_path: Path) -> None:
