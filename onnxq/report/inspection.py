@@ -21,7 +21,8 @@ class NodeRow:
 
     Attributes:
         node, op_type: its name and operator.
-        kernel: the integer kernel that is planned; empty where it stays in float.
+        kernel: the integer kernel that is planned, or the node whose kernel absorbs this one;
+            empty where it stays in float.
         reason: why it stays in float.
         macs: multiply-accumulates for one sample; None where shapes are not known.
         weight_bytes: size of its stored inputs in the float model.
@@ -108,7 +109,8 @@ def inspect(model: Model, target: Target, recipe: Recipe) -> Inspection:
         PassManager([pass_]).run(model, ctx)
     ctx.learn(model)
     seen: set[int] = set()
-    rows = tuple(_row(node, ctx, seen) for node in model.graph.nodes)
+    absorbed = {name: plan.node for plan in ctx.plan.nodes.values() for name in plan.absorbs}
+    rows = tuple(_row(node, ctx, absorbed, seen) for node in model.graph.nodes)
     name = model.path.name if model.path else "model"
     return Inspection(name, target.name, recipe.name, rows, tuple(ctx.journal.warnings))
 
@@ -144,16 +146,13 @@ def _fact(value: onnx.ValueInfoProto) -> TensorFact:
     return TensorFact(int(kind.elem_type), shape)
 
 
-def _row(node: gs.Node, ctx: Context, seen: set[int]) -> NodeRow:
+def _row(node: gs.Node, ctx: Context, absorbed: dict[str, str], seen: set[int]) -> NodeRow:
     planned = ctx.plan.nodes.get(node.name)
-    return NodeRow(
-        node.name,
-        node.op,
-        planned.kernel if planned else "",
-        "" if planned else ctx.plan.kept_float.get(node.name, ""),
-        macs(node, ctx),
-        sum(_stored(node, seen)),
-    )
+    kernel = planned.kernel if planned else ""
+    if node.name in absorbed:
+        kernel = f"part of '{absorbed[node.name]}'"
+    reason = "" if kernel else ctx.plan.kept_float.get(node.name, "")
+    return NodeRow(node.name, node.op, kernel, reason, macs(node, ctx), sum(_stored(node, seen)))
 
 
 def _stored(node: gs.Node, seen: set[int]) -> Iterator[int]:
