@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
-from onnxq.api.calibration import Calibration, open_calibration
+from onnxq.api.calibration import open_calibration
+from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
+from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
-from onnxq.api.recipe import Changes, change
+from onnxq.api.recipe import Changes, change, excluded_by
 from onnxq.api.result import Result
-from onnxq.errors import ConditionError, NothingQuantizedError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
-from onnxq.report.build import Facts, build, result_name
-from onnxq.report.measure import Errors, measure
+from onnxq.report.build import Facts, build
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.providers import parse_providers
 from onnxq.targets import Target, detect, get_target
-
-_PACKAGES = ("onnxq", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy")
 
 
 def quantize(
@@ -61,7 +58,8 @@ def quantize(
         target: a hardware profile or its name; ``"auto"`` fits this machine.
         recipe: a recipe, its name, its text, or a TOML file.
         calibration: range method of activations, instead of the recipe's.
-        weights, activations: number formats, instead of the target's.
+        weights: number format of weights, instead of the target's.
+        activations: number format of activations, likewise.
         granularity: ``"tensor"`` or ``"channel"`` scales for weights.
         format: ``"qdq"`` (integer weights) or ``"qdq-float"`` (float weights, quantized inside).
         exclude: patterns of nodes to keep in float: globs, ``op:TYPE``, ``re:…``, ``from:A,to:B``.
@@ -98,18 +96,19 @@ def quantize(
         overrides=None if overrides is None else str(overrides),
         io_dtype=io_dtype,
     )
-    steps = limit_opset(
-        change(Recipe.resolve(recipe), changes), profile, max_opset, runtime_version
-    )
+    limits = find_limits(profile, max_opset, runtime_version)
+    steps = change(Recipe.resolve(recipe), changes)
     chosen = parse_providers(providers)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
     refuse_quantized(work)
+    asked = max_opset is not None or runtime_version is not None
+    steps = keep_to(steps, work, profile, limits, asked)
     ctx = Context(target=profile)
     run = open_calibration(
         work, data, report_data=report_data, preprocess=preprocess, random=random_data, seed=seed,
         statistics=statistics, providers=chosen, progress=progress,
     )  # fmt: skip
-    bytes_float = len(work.to_proto().SerializeToString())
+    bytes_float = serialized_size(work)
     ctx.measure, ctx.probe = run.measure, run.probe
 
     before = [p for p in steps.passes if p.stage < Stage.EMIT]
@@ -120,22 +119,22 @@ def quantize(
     PassManager(after, progress=progress).run(work, ctx)
 
     progress.stage("verify")
-    done = kernels(work, chosen) if ctx.plan.nodes else {}
+    done = kernels(work, chosen)
     progress.stage("report")
-    errors = _measured(original, work, ctx, run)
-    versions = {p: _version(p) for p in _PACKAGES}
+    errors = measured(original, work, ctx, run.report_feeds(), chosen)
     if target == "auto":
         ctx.journal.warnings.insert(0, f"target {profile.name}: {detect()[1]}")
-    describe(work, steps, profile, run, versions)
+    warn(ctx, done)
+    describe(work, limits, steps, profile, run.facts())
     facts = Facts(
-        recipe=str(steps),
-        versions=versions,
+        recipe=steps.name or str(steps),
+        passes=str(steps),
+        versions=versions(),
         data=run.facts(),
         bytes_float=bytes_float,
-        bytes_quantized=len(work.to_proto().SerializeToString()),
+        bytes_quantized=serialized_size(work),
         kernels=done,
     )
-    _warn(ctx, run, done)
     result = Result(work, build(original, ctx, errors, facts), original, ctx)
-    _demand(result, require_quantized, min_sqnr)
+    demand(result, require_quantized, min_sqnr)
     return result

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from onnxq.errors import OptionError, UnknownNameError
@@ -63,6 +66,26 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
     if changes.io_dtype is not None:
         _insert(passes, "insert-qdq", 1, IoDtype(dtype=changes.io_dtype))
     return Recipe(tuple(passes), recipe.name)
+
+
+def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
+    """The nodes that the recommendation of an earlier report keeps in float.
+
+    Raises:
+        OptionError: the file is no report, or it recommends nothing.
+    """
+    if report is None:
+        return ()
+    try:
+        found = json.loads(Path(report).read_text(encoding="utf-8"))
+        names = tuple(str(entry["node"]) for entry in found["recommendation"])
+    except OSError as error:
+        raise OptionError(f"report '{report}' cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"'{report}' is no report of onnxq", why=str(error)) from error
+    if not names:
+        raise OptionError(f"report '{report}' recommends no layer to keep in float")
+    return names
 
 
 def _place(passes: list[Pass], name: str, what: str) -> int:

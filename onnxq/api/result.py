@@ -59,7 +59,8 @@ class Result:
         """
         for layer in self.report["layers"]:
             if layer["node"] == node:
-                return f"{node}: {layer['precision']}, {layer['kernel'] or 'not fused'}. {layer['reason']}"
+                kernel = layer["kernel"] or "not fused"
+                return f"{node}: {layer['precision']}, {kernel}. {layer['reason']}"
         for kept in self.report["kept_float"]:
             if kept["node"] == node:
                 return f"{node}: float. {kept['reason']}"

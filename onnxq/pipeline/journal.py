@@ -1,4 +1,4 @@
-"""What happened: edits, declines, warnings and timings, pass by pass; no silent skip."""
+"""What happened: edits, declines, warnings and timings. Nothing is skipped silently."""
 
 from __future__ import annotations
 

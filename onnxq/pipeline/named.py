@@ -5,8 +5,8 @@ _CANONICAL = (
     "remove-noops,remove-unused,measure-shapes"
 )
 _FUSE = (
-    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-batchnorm,fuse-batchnorm-forward,"
-    "fuse-affine,fuse-matmul-add,unshare-weights"
+    "fuse-activation-clip,fuse-pad,fuse-batchnorm,fuse-batchnorm-forward,"
+    "fuse-affine,fuse-matmul-add"
 )
 
 RECIPES: dict[str, str] = {

@@ -1,0 +1,1 @@
+"""The error report: measuring, building, rendering."""

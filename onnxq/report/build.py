@@ -22,7 +22,8 @@ class Facts:
     """What the report states besides measured errors.
 
     Attributes:
-        recipe: the recipe as text.
+        recipe: the name of the recipe.
+        passes: the recipe written out.
         versions: package versions by name.
         data: digest, calibration_samples, report_samples, held_out, and what else is known.
         bytes_float, bytes_quantized: sizes of the two models as written.
@@ -30,6 +31,7 @@ class Facts:
     """
 
     recipe: str
+    passes: str
     versions: Mapping[str, str]
     data: Mapping[str, Any]
     bytes_float: int
@@ -65,6 +67,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
         "model": original.path.name if original.path else original.graph.name,
         "target": ctx.target.name,
         "recipe": facts.recipe,
+        "passes": facts.passes,
         "versions": dict(facts.versions),
         "data": dict(facts.data),
         "summary": {

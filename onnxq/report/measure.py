@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from onnxq.graph import Model
@@ -15,6 +14,7 @@ from onnxq.quant import QParams
 from onnxq.quant.measures import ErrorSums
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.session import Session
+from onnxq.runtime.taps import tap_arrays
 
 Feed = Mapping[str, NDArray[Any]]
 
@@ -53,10 +53,9 @@ def measure(
     own inputs throughout: errors are cumulative.
     """
     outputs = [t.name for t in original.graph.outputs]
-    left = Session(original, providers=providers, extra_outputs=tuple(codes))
-    right = Session(
-        quantized, providers=providers, extra_outputs=tuple(c for c, _ in codes.values())
-    )
+    left = Session(tap_arrays(original.to_proto(), codes), providers)
+    seen = [code for code, _ in codes.values()]
+    right = Session(tap_arrays(quantized.to_proto(), seen), providers)
     errors = Errors()
     for feed in feeds:
         reference, found = left.run(feed), right.run(_taken(feed, right))
@@ -74,14 +73,6 @@ def measure(
                 errors.agree[name] = errors.agree.get(name, 0) + int(same.sum())
                 errors.decided[name] = errors.decided.get(name, 0) + same.size
     return errors
-
-
-def _exposing(model: Model, names: Iterable[str]) -> onnx.ModelProto:
-    """*model* with *names* as further outputs."""
-    proto = model.to_proto()
-    have = {o.name for o in proto.graph.output}
-    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in have)
-    return proto
 
 
 def _taken(feed: Feed, session: Session) -> Feed:

@@ -1,1 +1,1 @@
-"""Running models: the only folder that imports ONNX Runtime."""
+"""The sole importer of onnxruntime: sessions, taps, kernel coverage."""

@@ -1,0 +1,166 @@
+"""The data of a call: what passes and the report may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.calibrate.digest import model_digest
+from onnxq.calibrate.driver import calibrate
+from onnxq.calibrate.observer import AnyObserver
+from onnxq.calibrate.random_data import random_data
+from onnxq.calibrate.sources import DataSource, Feed, open_data
+from onnxq.calibrate.split import Split
+from onnxq.calibrate.statistics import Statistics
+from onnxq.calibrate.statistics_file import load_statistics, save_statistics
+from onnxq.calibrate.sufficiency import sufficiency
+from onnxq.errors import DataError
+from onnxq.graph import Model
+from onnxq.pipeline import Context, TensorFact
+from onnxq.pipeline.progress import Progress
+from onnxq.runtime.probe import probe
+from onnxq.runtime.providers import CPU, Provider
+from onnxq.runtime.session import Session
+
+_COMPARED = 2
+"""Samples on which the function of the model is compared before and after a stage."""
+
+
+@dataclass
+class Calibration:
+    """Samples, and the runs of the model on them.
+
+    Attributes:
+        source: the samples.
+        report_source: samples of the report, where it has its own.
+        random: whether the samples are random numbers.
+        statistics: where measured statistics are kept between calls.
+        providers: execution providers of ONNX Runtime.
+        progress: told of samples done.
+    """
+
+    source: DataSource
+    report_source: DataSource | None
+    random: bool
+    statistics: Path | None
+    providers: Sequence[Provider]
+    progress: Progress
+    measured: Statistics = field(default_factory=Statistics)
+    _digest: str = ""
+
+    @property
+    def split(self) -> Split:
+        """The samples in two: for calibration, and held out for the report."""
+        return Split(self.source, self.report_source is not None)
+
+    def probe(self, model: Model) -> dict[str, TensorFact]:
+        """Type and shape of every tensor of *model* on the first sample."""
+        found = probe(model, self.source.first())
+        return {name: TensorFact(info.dtype, info.shape) for name, info in found.items()}
+
+    def compare(self, model: Model) -> dict[str, NDArray[np.generic]]:
+        """Outputs of *model* on the first samples, on the CPU."""
+        session = Session(model.to_proto(), (CPU,))
+        return {
+            f"{name} (sample {i})": value
+            for i, feed in enumerate(islice(iter(self.source), _COMPARED))
+            for name, value in session.run(feed).items()
+        }
+
+    def measure(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
+        """Measure *wanted* over the samples for calibration, or take it from the file."""
+        self._digest = model_digest(model)
+        if self.statistics is not None and self.statistics.exists():
+            kept = load_statistics(self.statistics, self._digest, self.source.digest())
+            if not kept.missing(wanted):
+                self.measured = kept
+                return kept
+            self.measured = kept
+            wanted = kept.missing(wanted)
+        length = self.source.length
+        total = None if length is None else self.split.calibration_samples
+        found = calibrate(
+            model,
+            wanted,
+            self.split,
+            providers=self.providers,
+            progress=lambda done: self.progress.advance(done, total),
+        )
+        self.measured = self.measured.merge(found)
+        return found
+
+    def finish(self, ctx: Context) -> None:
+        """Keep the statistics where asked to; note what the user should know of the data."""
+        ctx.journal.warnings.extend(self.source.warnings)
+        if self.random:
+            ctx.journal.warn("not calibrated: ranges come from random numbers, not from data")
+        if self.statistics is not None and self._digest:
+            save_statistics(self.measured, self.statistics, self._digest, self.source.digest())
+        for name, count in self.measured.nonfinite.items():
+            ctx.journal.warn(f"tensor '{name}': {count} NaN or Inf left out of its range")
+        if self.split.same:
+            ctx.journal.warn(
+                f"only {self.source.count()} samples: the report is made on those that calibrated"
+            )
+        if self.measured.states and not self.random:
+            found = sufficiency(self.measured)
+            if not found.enough:
+                ctx.journal.warn(str(found))
+
+    def report_feeds(self) -> Iterator[Feed]:
+        """The samples of the report: its own, else those held out."""
+        if self.report_source is not None:
+            return iter(self.report_source)
+        return self.split.held_out()
+
+    def facts(self) -> dict[str, Any]:
+        """The ``data`` part of the report."""
+        own = self.report_source
+        return {
+            "digest": self.source.digest(),
+            "calibration_samples": self.split.calibration_samples,
+            "report_samples": self.split.report_samples if own is None else own.count(),
+            "held_out": not self.split.same,
+            "calibrated": not self.random,
+            "sufficiency": str(sufficiency(self.measured)) if self.measured.states else "",
+        }
+
+
+def open_calibration(
+    model: Model,
+    data: Any,
+    *,
+    report_data: Any = None,
+    preprocess: str | None = None,
+    random: bool = False,
+    seed: int = 0,
+    statistics: Any = None,
+    providers: Sequence[Provider] = (),
+    progress: Progress,
+) -> Calibration:
+    """Open the data of a call and check the first sample against the inputs of *model*.
+
+    Raises:
+        DataError: there is no data, or it does not fit the model.
+        UnsupportedModelError: ONNX Runtime cannot load the model.
+    """
+    inputs = Session(model.to_proto(), (CPU,), optimize=False).inputs
+    if data is None:
+        if not random:
+            raise DataError(
+                "no calibration data",
+                why="the ranges of activations are measured on samples of real input",
+                hint="--data FILE.npz, a folder, or module:function; --random-data goes on without",
+            )
+        source = random_data(inputs, seed=seed)
+    else:
+        source = open_data(data, inputs, preprocess, seed)
+    own = None if report_data is None else open_data(report_data, inputs, preprocess, seed)
+    path = None if statistics is None else Path(statistics)
+    return Calibration(source, own, data is None, path, providers, progress)

@@ -1,0 +1,105 @@
+"""The end of a call: measure, describe, warn, and hold the result against conditions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from onnxq.api.limits import Limits
+from onnxq.api.result import Result
+from onnxq.calibrate.sources import Feed
+from onnxq.errors import ConditionError, NothingQuantizedError
+from onnxq.graph import Model
+from onnxq.pipeline import Context, Recipe
+from onnxq.quant import QParams
+from onnxq.report.build import result_name
+from onnxq.report.measure import Errors, measure
+from onnxq.runtime.providers import Provider
+from onnxq.targets import Target
+
+_PACKAGES = ("onnxq", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of onnxq and of what decides its results."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def serialized_size(model: Model) -> int:
+    """Bytes of *model* as a protobuf message, external data included."""
+    return int(model.to_proto().ByteSize())
+
+
+def measured(
+    original: Model, work: Model, ctx: Context, feeds: Iterable[Feed], providers: Sequence[Provider]
+) -> Errors:
+    """Errors of *work* against *original* at every tensor that an integer node hands on."""
+    names = {t for t in work.tensors() if t.endswith("__q")}
+    codes: dict[str, tuple[str, QParams]] = {}
+    for node in original.nodes():
+        planned = ctx.plan.nodes.get(node.name)
+        if planned is None or not planned.outputs:
+            continue
+        name = result_name(node, planned)
+        if f"{name}__q" in names and name in ctx.qparams:
+            codes[name] = (f"{name}__q", ctx.qparams[name])
+    return measure(original, work, codes, feeds, providers=providers)
+
+
+def describe(
+    work: Model, limits: Limits, recipe: Recipe, target: Target, data: Mapping[str, Any]
+) -> None:
+    """Write into the metadata of *work* what it was made with, and for what."""
+    note = {
+        "target": target.name,
+        "recipe": str(recipe),
+        "data_digest": data["digest"],
+        "calibrated": "yes" if data["calibrated"] else "not calibrated (random data)",
+        "versions": json.dumps(versions(), sort_keys=True),
+    }
+    for key in sorted(note):
+        work.metadata[f"onnxq.{key}"] = note[key]
+    header = work.carried.header
+    if limits.ir_version is not None:
+        header.ir_version = min(header.ir_version, limits.ir_version)
+
+
+def warn(ctx: Context, kernels: Mapping[str, str]) -> None:
+    """Note what the user should know of the result."""
+    if not ctx.plan.nodes:
+        ctx.journal.warn("nothing was quantized: the model stays in float (reasons are listed)")
+    loose = [name for name in ctx.plan.nodes if name not in kernels]
+    if loose and ctx.target.name.startswith("x86"):
+        few = ", ".join(loose[:5]) + (" …" if len(loose) > 5 else "")
+        ctx.journal.warn(f"{len(loose)} quantized nodes run in float between Q and DQ: {few}")
+
+
+def demand(result: Result, require_quantized: bool, min_sqnr: float | None) -> None:
+    """Hold *result* against what the call requires.
+
+    Raises:
+        NothingQuantizedError: something had to be quantized.
+        ConditionError: an output's SQNR is below *min_sqnr* (dB).
+    """
+    if require_quantized and not result.report["layers"]:
+        reasons = {k["reason"] for k in result.report["kept_float"]}
+        raise NothingQuantizedError(
+            "nothing was quantized", why="; ".join(sorted(reasons)[:5]) or "the model has no nodes"
+        )
+    if min_sqnr is None:
+        return
+    for output in result.report["summary"]["outputs"]:
+        if output["sqnr_db"] is not None and output["sqnr_db"] < min_sqnr:
+            raise ConditionError(
+                f"output '{output['name']}': SQNR {output['sqnr_db']:.2f} dB is below "
+                f"the {min_sqnr:g} dB required",
+                hint="--recipe balanced, or --exclude for the worst layers of the report",
+            )
