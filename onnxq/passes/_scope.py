@@ -101,6 +101,10 @@ class Scope:
         remove_node(self.model, node)
         into.outputs[0] = result
 
+    def remove(self, node: gs.Node) -> None:
+        """Take *node*, whose outputs nothing reads any more, out of its graph."""
+        remove_node(self.model, node)
+
     def cannot_bypass(self, node: gs.Node, index: int = 0) -> str:
         """Why *node* cannot be replaced by its input *index*; empty where it can."""
         source, result = node.inputs[index], node.outputs[0]

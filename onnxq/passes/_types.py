@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from google.protobuf.message import EncodeError
 
 from onnxq.graph import Model
 from onnxq.pipeline import Context
 
+_MESSAGE_LIMIT = 2**31 - 2**20
 Shape = tuple[int | None, ...]
 
 
@@ -49,10 +49,10 @@ class StatedShapes:
 
 def _infer(model: Model) -> dict[str, Shape]:
     proto = model.to_proto()
-    # beyond 2 GiB, or with an operator that it does not know: what is stated remains
-    refusals = (RuntimeError, ValueError, EncodeError, onnx.shape_inference.InferenceError)
-    with contextlib.suppress(*refusals):
-        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    # where inference cannot run, what the model states remains
+    with contextlib.suppress(RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        if proto.ByteSize() < _MESSAGE_LIMIT:
+            proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     graph = proto.graph
     return {
         v.name: tuple(

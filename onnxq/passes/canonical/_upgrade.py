@@ -147,7 +147,9 @@ def _changed(scope: Scope, node: gs.Node, ctx: Context) -> str:
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 ADAPTERS: Mapping[tuple[str, int], Adapter] = {
     ("Scan", 9): _changed, ("BatchNormalization", 9): _batchnorm_spatial, ("Slice", 10): _slice,
-    ("Upsample", 9): _upsample_input, ("Upsample", 10): _upsample, ("TopK", 10): _topk, ("Clip", 11): _clip, ("Pad", 11): _pad, ("Resize", 11): _resize,
+    ("Upsample", 9): _upsample_input, ("Upsample", 10): _upsample,
+    ("TopK", 10): _topk, ("Clip", 11): _clip, ("Pad", 11): _pad,
+    ("Resize", 11): _resize,
     ("Dropout", 12): _dropout, ("Squeeze", 13): _axes, ("Unsqueeze", 13): _axes,
     ("ReduceSum", 13): _axes, ("Split", 13): _split, ("Softmax", 13): _softmax,
     ("LogSoftmax", 13): _softmax, ("Hardmax", 13): _softmax,
