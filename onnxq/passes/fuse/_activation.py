@@ -63,7 +63,7 @@ def _end(node: gs.Node, index: int, name: str, default: float) -> float | None:
     return None if value is None or value.size != 1 or value.dtype.kind != "f" else _open(value)
 
 
-def _open(value: NDArray[np.floating]) -> float | None:  # type: ignore[type-arg]
+def _open(value: NDArray[np.floating]) -> float | None:
     number, largest = float(value.reshape(())), float(np.finfo(value.dtype).max)
     if math.isnan(number):
         return None

@@ -132,7 +132,8 @@ def unpadded(node: gs.Node) -> bool:
 def fold_after(scope: Scope, at: Linear, node: gs.Node, factor: Floats, shift: Floats) -> str:
     """Let ``factor·y + shift``, which *node* computes behind *at*, move into *at*.
 
-    *factor* and *shift* are [channels_out]. Returns why that cannot be, or an empty string.
+    *factor* and *shift* are [channels_out]. A MatMul that is given a bias is one of matrices, and
+    becomes a Gemm. Returns why that cannot be, or an empty string.
     """
     weight = at.times_out(factor)
     bias = shift if at.bias is None else at.bias * factor + shift
@@ -142,14 +143,18 @@ def fold_after(scope: Scope, at: Linear, node: gs.Node, factor: Floats, shift: F
         return reason
     scope.absorb(node, at.node)
     if needed and at.node.op == "MatMul":
-        _add_behind(scope, at, bias)
+        _to_gemm(scope, at, bias)
     return ""
 
 
-def fold_before(scope: Scope, at: Linear, factor: Floats, shift: Floats) -> str:
+def fold_before(
+    scope: Scope, at: Linear, factor: Floats, shift: Floats, *, rank: int | None
+) -> str:
     """Let the input of *at* be x where it was ``factor·x + shift`` (both [channels_in]).
 
-    The caller takes the node before away. Returns why that cannot be, or an empty string.
+    The caller takes the node before away. A MatMul that is given a bias becomes a Gemm where
+    *rank*, that of x, is 2, and gets an Add behind it elsewhere. Returns why that cannot be, or
+    an empty string.
     """
     weight = at.times_in(factor)
     bias: Floats | None = None
@@ -165,7 +170,7 @@ def fold_before(scope: Scope, at: Linear, factor: Floats, shift: Floats) -> str:
     matmul_bias = bias if at.node.op == "MatMul" else None
     reason = _store(scope, at, weight, None if at.node.op == "MatMul" else bias)
     if not reason and matmul_bias is not None:
-        _add_behind(scope, at, matmul_bias)
+        (_to_gemm if rank == 2 else _add_behind)(scope, at, matmul_bias)
     return reason
 
 
@@ -182,8 +187,13 @@ def _store(scope: Scope, at: Linear, weight: Floats, bias: Floats | None) -> str
     return ""
 
 
+def _to_gemm(scope: Scope, at: Linear, bias: Floats) -> None:
+    at.node.op = "Gemm"
+    scope.set_constant(at.node, 2, bias.astype(at.dtype), f"{at.node.inputs[1].name}__bias")
+
+
 def _add_behind(scope: Scope, at: Linear, bias: Floats) -> None:
-    """Put ``+ bias`` behind a MatMul, which has no bias of its own."""
+    """Put ``+ bias`` behind a MatMul of higher rank, which has no bias of its own."""
     node, result = at.node, at.node.outputs[0]
     partial = gs.Variable(
         scope.model.unique_name(f"{result.name}__matmul"), result.dtype, result.shape

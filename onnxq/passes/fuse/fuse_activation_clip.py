@@ -106,7 +106,7 @@ def _usable(node: gs.Node, ctx: Context) -> Interval | str | None:
     return found
 
 
-def _write(scope: Scope, node: gs.Node, ends: Interval, kind: np.dtype[np.floating]) -> None:  # type: ignore[type-arg]
+def _write(scope: Scope, node: gs.Node, ends: Interval, kind: np.dtype[np.floating]) -> None:
     """Make *node* a Relu or a Clip of the interval *ends*."""
     wanted = "Relu" if ends == (0.0, math.inf) else "Clip"
     if node.op == wanted and ends == bounds(node):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model, attribute, consumers
+from onnxq.graph import Model, attribute, consumers, is_constant
 from onnxq.passes._scope import Scope, is_standard
 from onnxq.passes.fuse._affine import OPS, Affine, affine, per_channel
 from onnxq.passes.fuse._linear import LINEAR, fold_after, fold_before, linear
@@ -29,7 +29,8 @@ class FuseAffine(Pass):
             W ⊛ (a·x + b) + c  =  (W·a) ⊛ x + (c + W ⊛ b)
 
         Div is multiplication by 1/a, ``x − b`` a shift by −b, ``b − x`` a factor of −1 and a
-        shift. A shift behind a MatMul stays an Add, which is how a MatMul carries its bias.
+        shift. A shift behind a MatMul stays an Add, which is how a MatMul carries its bias; one
+        that comes from before makes it a Gemm where its input is a matrix.
 
     Why:
         Scaling layers, biases that were exported apart and inputs that are normalized inside of
@@ -72,10 +73,17 @@ class FuseAffine(Pass):
                 ctx.decline(node, reason)
 
 
+def _is_linear(node: gs.Node) -> bool:
+    """Whether *node* has a weight: the product of two activations has none."""
+    if node.op not in LINEAR or not is_standard(node):
+        return False
+    return node.op != "MatMul" or is_constant(node.inputs[1])
+
+
 def _behind(scope: Scope, node: gs.Node, found: Affine, ctx: Context) -> str | None:
     """Fold into the linear node above: "" when done, a reason, None where there is none."""
     above = scope.above(node, found.index)
-    if above is None or above.op not in LINEAR or not is_standard(above):
+    if above is None or not _is_linear(above):
         return None
     if above.op == "MatMul" and found.shift.any():
         return None
@@ -100,10 +108,10 @@ def _behind(scope: Scope, node: gs.Node, found: Affine, ctx: Context) -> str | N
 def _before(scope: Scope, node: gs.Node, found: Affine, ctx: Context) -> str | None:
     """Fold into the linear node below: "" when done, a reason, None where there is none."""
     users = consumers(node.outputs[0])
-    if not users or users[0][1] != 0 or not is_standard(users[0][0]):
+    if not users or users[0][1] != 0 or not _is_linear(users[0][0]):
         return None
     below = users[0][0]
-    if below.op not in LINEAR or scope.graph(below) is not scope.graph(node):
+    if scope.graph(below) is not scope.graph(node):
         return None
     if not scope.only_use(node.outputs[0]):
         others = scope.others(node.outputs[0], below) or "read twice"
@@ -127,4 +135,5 @@ def _before(scope: Scope, node: gs.Node, found: Affine, ctx: Context) -> str | N
     blocked = scope.cannot_bypass(node, found.index)
     if blocked:
         return blocked
-    return fold_before(scope, at, factor, shift) or scope.bypass(node, found.index)
+    reason = fold_before(scope, at, factor, shift, rank=len(shape))
+    return reason or scope.bypass(node, found.index)

@@ -24,8 +24,8 @@ class FuseBatchNorm(Pass):
             BN(y) = a·y + b          a = scale / √(variance + ε),   b = bias − mean·a
             BN(W ⊛ x + c)  =  (a·W) ⊛ x + (a·c + b)
 
-        so it moves into the weight and the bias, which is added where there is none (behind a
-        MatMul, as an Add). Groups, ``alpha``, ``beta`` and transposed weights are respected.
+        so it moves into the weight and the bias, which is added where there is none (a MatMul
+        becomes a Gemm for it). Groups, ``alpha``, ``beta`` and transposed weights are respected.
 
     Why:
         An integer Conv rescales its accumulator once; a float BatchNormalization behind it would

@@ -91,4 +91,4 @@ def _fold(scope: Scope, node: gs.Node, ctx: Context) -> str:
     blocked = scope.cannot_bypass(node)
     if blocked:
         return blocked
-    return fold_before(scope, found, *affinity) or scope.bypass(node)
+    return fold_before(scope, found, *affinity, rank=ctx.rank(between)) or scope.bypass(node)

@@ -13,7 +13,9 @@ from onnxq.passes._scope import Scope, is_standard, present
 from onnxq.passes.fuse._activation import bounds
 from onnxq.pipeline import Context, Pass, Stage
 
-_NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs", "Exp", "Sqrt", "Softplus"})  # fmt: skip
+_NOT_NEGATIVE = frozenset(
+    {"Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs", "Exp", "Sqrt", "Softplus"}
+)
 _TAKES = ("Conv", "MaxPool", "AveragePool")
 
 

@@ -23,7 +23,7 @@ class ReduceMeanToGap(Pass):
         A ReduceMean over every axis behind batch and channels is a GlobalAveragePool; where it
         drops these axes (``keepdims = 0``) a Flatten follows::
 
-            ReduceMean(x; axes = 2…r−1)  =  GlobalAveragePool(x)          r: rank of x, at least 3
+            ReduceMean(x; axes = 2…r−1)  =  GlobalAveragePool(x)          r: rank of x, at least 4
 
     Why:
         Runtimes have an integer kernel for GlobalAveragePool and mostly none for ReduceMean.
@@ -32,7 +32,8 @@ class ReduceMeanToGap(Pass):
         ``ReduceMean<axes = [2,3], keepdims = 1>(x)``  becomes  ``GlobalAveragePool(x)``.
 
     When it declines:
-        The rank is not known; the axes are computed. Means over other axes are no candidates.
+        The rank is not known; the axes are computed. Means over other axes are no candidates,
+        and neither are tensors of rank 3, whose last axis is more often features than positions.
 
     Numerics:
         The same mean; the order of the sum is up to the kernel.
@@ -66,7 +67,7 @@ def _rewrite(scope: Scope, node: gs.Node, ctx: Context) -> str:
     rank = ctx.rank(x)
     if rank is None:
         return f"the rank of '{x.name}' is not known; try calibration data, which shows it"
-    if rank < 3 or sorted(a % rank for a in axes) != list(range(2, rank)):
+    if rank < 4 or sorted(a % rank for a in axes) != list(range(2, rank)):
         return ""
     if element_type(x, ctx) not in {None, *_FLOATS}:
         return ""

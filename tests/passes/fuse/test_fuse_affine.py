@@ -68,6 +68,16 @@ def test_matmul_of_any_rank() -> None:
     )
 
 
+def test_shift_before_a_matmul_of_higher_rank() -> None:
+    check(
+        PASS,
+        """g (float[2,5,3] x) => (float[2,5,4] y) <float[3,4] w, float[3] c>
+        { t = Sub(x, c)  y = MatMul(t, w) }""",
+        """g (float[2,5,3] x) => (float[2,5,4] y) <float[3,4] w, float[4] b>
+        { t = MatMul(x, w)  y = Add(t, b) }""",
+    )
+
+
 @pytest.mark.parametrize("form", ["Mul(x, c)", "Div(x, c)", "Add(x, c)", "Sub(c, x)"])
 @pytest.mark.parametrize("attrs", ["", "<group=2>"])
 def test_before_an_unpadded_conv(form: str, attrs: str) -> None:
@@ -88,7 +98,7 @@ def test_before_matrices() -> None:
         """g (float[2,3] x) => (float[3,4] y, float[2,5] z) <float[2,4] w, float[2,1] c, float[3,5] k, float[3] d>
         { t = Mul(x, c)  y = Gemm<transA=1>(t, w)  u = Add(x, d)  z = MatMul(u, k) }""",
         """g (float[2,3] x) => (float[3,4] y, float[2,5] z) <float[2,4] w, float[3,5] k, float[5] d>
-        { y = Gemm<transA=1>(x, w)  p = MatMul(x, k)  z = Add(p, d) }""",
+        { y = Gemm<transA=1>(x, w)  z = Gemm(x, k, d) }""",
     )  # fmt: skip
 
 

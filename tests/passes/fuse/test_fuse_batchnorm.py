@@ -68,13 +68,13 @@ def test_gemm(attrs: str, a: str, b: str, c: str, kept: str) -> None:
     )
 
 
-def test_matmul_gets_an_add() -> None:
+def test_matmul_becomes_a_gemm() -> None:
     check(
         PASS,
         f"""g (float[2,5] x) => (float[2,4] y) <float[5,4] w, {BN}>
         {{ t = MatMul(x, w)  y = BatchNormalization(t, s, o, m, var) }}""",
         """g (float[2,5] x) => (float[2,4] y) <float[5,4] w, float[4] b>
-        { t = MatMul(x, w)  y = Add(t, b) }""",
+        { y = Gemm(x, w, b) }""",
     )
 
 

@@ -84,7 +84,7 @@ def test_matmul() -> None:
         f"""g (float[2,4] x) => (float[2,5] y) <float[4,5] w, {BN}>
         {{ b = BatchNormalization(x, s, o, m, var)  y = MatMul(b, w) }}""",
         """g (float[2,4] x) => (float[2,5] y) <float[4,5] w, float[5] c>
-        { t = MatMul(x, w)  y = Add(t, c) }""",
+        { y = Gemm(x, w, c) }""",
     )
 
 
