@@ -31,8 +31,11 @@ def finest_exponent(low: float, high: float, bins: int) -> int:
     It depends on the two extremes alone, which makes the histogram of a multiset of values unique.
     """
     reach = max(abs(low), abs(high))
-    least = max(FINEST, math.frexp(reach)[1] - INDEX_BITS)
-    exponent = max(least, math.frexp((high - low) / bins)[1] - 2)
+    if not reach:
+        return FINEST
+    exponent = max(FINEST, math.frexp(reach)[1] - INDEX_BITS)
+    if high > low:
+        exponent = max(exponent, math.frexp((high - low) / bins)[1] - 2)
     while bin_index(high, exponent) - bin_index(low, exponent) >= bins:
         exponent += 1
     return exponent

@@ -21,7 +21,7 @@ def available() -> list[str]:
 
 def short(name: str) -> str:
     """``"CUDAExecutionProvider"`` as ``"cuda"``."""
-    return name.removesuffix("ExecutionProvider").lower()
+    return name.lower().removesuffix("executionprovider")
 
 
 def parse_providers(text: str | Sequence[str]) -> tuple[Provider, ...]:
@@ -54,13 +54,12 @@ def parse_providers(text: str | Sequence[str]) -> tuple[Provider, ...]:
 
 def resolve(providers: Sequence[Provider | str]) -> tuple[Provider, ...]:
     """*providers* with names in full and options as pairs; the CPU where there is none."""
-    found: list[Provider] = []
+    found: dict[str, Provider] = {}
     for provider in providers:
-        if isinstance(provider, tuple):
-            found.append(provider)
-        else:
-            found += [p for p in parse_providers(provider) if p[0] not in {n for n, _ in found}]
-    return tuple(found) or (CPU,)
+        pairs = (provider,) if isinstance(provider, tuple) else parse_providers(provider)
+        for pair in pairs:
+            found.setdefault(pair[0], pair)
+    return tuple(found.values()) or (CPU,)
 
 
 def _option(provider: str, text: str) -> tuple[str, str]:
