@@ -12,6 +12,7 @@ from onnxq.cli.inspect import inspect
 from onnxq.cli.passes import passes
 from onnxq.cli.quantize import quantize
 from onnxq.cli.recipe import recipe
+from onnxq.cli.report import report
 from onnxq.cli.run import run
 from onnxq.cli.targets import targets
 
@@ -42,5 +43,5 @@ def _root(
     """Quantize ONNX models, and see where the accuracy goes."""
 
 
-for _command in (quantize, inspect, run, passes, explain, targets, recipe, demo):
+for _command in (quantize, inspect, report, run, passes, explain, targets, recipe, demo):
     app.command()(_command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from onnxq.errors import OptionError, OutputError
@@ -60,6 +60,13 @@ def write_report(report: Mapping[str, object], path: Path) -> None:
     """
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def named(reports: Sequence[Path]) -> dict[str, Path]:
+    """Reports as the terminal lists them."""
+    if len(reports) == 1:
+        return {"report": reports[0]}
+    return {f"report {i}": path for i, path in enumerate(reports, 1)}
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

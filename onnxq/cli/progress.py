@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.progress import (
     BarColumn,
@@ -16,6 +17,8 @@ from rich.progress import (
 )
 
 from onnxq.cli.console import err
+
+T = TypeVar("T")
 
 _WORDS = {
     "canonicalize": "canonicalizing",
@@ -31,12 +34,14 @@ _WORDS = {
 
 
 class ProgressLine:
-    """Shows ``stage`` and ``advance``; the line vanishes at the end. Nothing where *quiet*.
+    """Shows ``stage`` and ``advance``; the line vanishes at the end.
 
-    Use it as a context manager.
+    Nothing is shown where *quiet*, nor where standard error is no terminal. Use it as a
+    context manager.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
+        console = err()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -46,9 +51,9 @@ class ProgressLine:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=err(),
+            console=console,
             transient=True,
-            disable=quiet,
+            disable=quiet or not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=None)
 
@@ -59,6 +64,13 @@ class ProgressLine:
     def advance(self, done: int, total: int | None) -> None:
         """*done* of *total* steps of this work are over."""
         self._bar.update(self._task, completed=done, total=total)
+
+    def each(self, items: Iterable[T], total: int | None) -> Iterator[T]:
+        """*items*, with one step for each that is done."""
+        self.advance(0, total)
+        for done, item in enumerate(items, 1):
+            yield item
+            self.advance(done, total)
 
     def __enter__(self) -> Self:
         self._bar.start()

@@ -161,7 +161,7 @@ def quantize(
 ) -> None:
     """Quantize a model, and report what it costs."""
     from onnxq.cli.console import out, write_json
-    from onnxq.cli.files import check_output, check_report, write_report
+    from onnxq.cli.files import check_output, check_report, named, write_report
     from onnxq.cli.progress import ProgressLine
 
     reports = report or []
@@ -214,10 +214,4 @@ def quantize(
     elif not quiet:
         from onnxq.report.terminal import render
 
-        render(result.report, out(), files={"model": output, **_named(reports)})
-
-
-def _named(reports: list[Path]) -> dict[str, Path]:
-    if len(reports) == 1:
-        return {"report": reports[0]}
-    return {f"report {i}": path for i, path in enumerate(reports, 1)}
+        render(result.report, out(), files={"model": output, **named(reports)})

@@ -71,7 +71,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
         "versions": dict(facts.versions),
         "data": dict(facts.data),
         "summary": {
-            "outputs": [_output(name, sums, errors) for name, sums in errors.outputs.items()],
+            "outputs": [output_entry(name, sums, errors) for name, sums in errors.outputs.items()],
             "bytes_float": facts.bytes_float,
             "bytes_quantized": facts.bytes_quantized,
             "integer_macs_percent": 100.0 * integer / total if total else 0.0,
@@ -142,7 +142,8 @@ def _precision(node: gs.Node, planned: NodePlan, ctx: Context) -> str:
     return " × ".join(formats) or str(ctx.target.activations.dtype)
 
 
-def _output(name: str, sums: ErrorSums, errors: Errors) -> dict[str, Any]:
+def output_entry(name: str, sums: ErrorSums, errors: Errors) -> dict[str, Any]:
+    """The entry of the output *name* in the summary."""
     decided = errors.decided.get(name, 0)
     return {
         "name": name,

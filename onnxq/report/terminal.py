@@ -76,8 +76,8 @@ def summary(report: Report) -> RenderableType:
         grid.add_row("integer", Text(", ".join(shares)))
     title = Text(str(report.get("model", "model")), style="bold", overflow="ellipsis")
     recipe = str(report.get("recipe") or "")
-    if "," in recipe:  # written out: its name, if it has one, is not part of it
-        recipe = str(report.get("recipe_name") or "")
+    if "," in recipe:
+        recipe = f"{recipe.count(',') + 1} passes"
     for value in (report.get("target"), recipe):
         if value:
             title.append(f" · {middle(str(value), 40)}", style="not bold")
@@ -102,8 +102,8 @@ def _accuracy(report: Report, outputs: Sequence[Mapping[str, Any]]) -> Text:
     if not lines:
         lines.append("not measured", style="yellow")
     elif (samples := data.get("report_samples")) is not None:
-        held = "held out" if data.get("held_out") else "also used for calibration"
-        lines.append(f"\non {samples} samples, {held}", style="dim")
+        kind: dict[object, str] = {True: ", held out", False: ", also used for calibration"}
+        lines.append(f"\non {samples} samples{kind.get(data.get('held_out'), '')}", style="dim")
     return lines
 
 
@@ -142,8 +142,8 @@ def layer_table(layers: Sequence[Mapping[str, Any]], limit: int, width: int) -> 
             cells.append(Text(db_text(row.get("cumulative_sqnr_db"))))
         if shares:
             cells.append(Text(_blame(row.get("share"))))
-        kernel = row.get("kernel") or row.get("precision") or ""
-        cells.append(Text(str(kernel), style="" if row.get("kernel") else "yellow"))
+        kernel = row.get("kernel")
+        cells.append(Text(str(kernel)) if kernel else Text("float", style="yellow"))
         table.add_row(*cells)
     kind = "each alone" if key == "isolated_sqnr_db" else "up to here"
     head = Text.assemble(("Layers that lose most", "bold"), (f"  SQNR in dB, {kind}", "dim"))

@@ -80,7 +80,9 @@ def test_run(capsys, tmp_path, model) -> None:
 def test_run_refuses_to_overwrite_its_input(capsys, model) -> None:
     before = model.read_bytes()
     assert run(["run", str(model), "--passes", "fuse-batchnorm", "-o", str(model)]) == 2
-    assert "is an input of this command" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "is an input of this command" in " ".join(
+        capsys.readouterr().err.replace("│", " ").split()
+    )
     assert model.read_bytes() == before
 
 

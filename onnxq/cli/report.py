@@ -1,0 +1,64 @@
+"""``onnxq report``: what a quantized model that is there already has lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxq.cli.options import AsJson, Debug, Quiet
+
+
+def report(
+    original: Annotated[Path, typer.Argument(metavar="FLOAT", help="The float model.")],
+    quantized: Annotated[Path, typer.Argument(metavar="QUANTIZED", help="The quantized model.")],
+    data: Annotated[
+        str,
+        typer.Option(metavar="DATA", help=".npz, .npy, a folder, or package.module:function."),
+    ],
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Report (.json). Repeatable."),
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="S", help="For images, as in 'quantize'.")
+    ] = None,
+    providers: Annotated[
+        str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")
+    ] = "",
+    quiet: Quiet = False,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare a quantized model with its float original."""
+    from onnxq.cli.console import out, write_json
+    from onnxq.cli.files import check_report, named, write_report
+    from onnxq.cli.progress import ProgressLine
+
+    files = output or []
+    for path in files:
+        check_report(path)
+
+    from onnxq.calibrate.sources import open_data
+    from onnxq.graph import Model
+    from onnxq.report.compare import compare
+    from onnxq.runtime.providers import parse_providers
+    from onnxq.runtime.session import Session
+
+    chosen = parse_providers(providers)
+    models = Model.load(original), Model.load(quantized)
+    with ProgressLine(quiet=quiet or json) as progress:
+        progress.stage("report")
+        inputs = Session(models[0].to_proto(), chosen, optimize=False).inputs
+        source = open_data(data, inputs, preprocess)
+        found = compare(*models, progress.each(source, source.length), providers=chosen)
+        found["data"]["digest"] = source.digest()
+    for path in files:
+        write_report(found, path)
+    if json:
+        write_json(found)
+    elif not quiet:
+        from onnxq.report.terminal import render
+
+        render(found, out(), files=named(files))
