@@ -77,7 +77,7 @@ def check_pass(
             f"declared are {pass_.preserves:g}"
         )
     else:
-        _outputs(after, samples)
+        _outputs(after, random_feeds(after) if pass_.changes_interface else samples)
     _assert_weights_kept(pass_, before, after)
     assert _bytes(aside.to_proto()) == _bytes(before), (
         f"{pass_.name}: an array was written into; replace it, for copies of the model share it"

@@ -16,8 +16,10 @@ from tests.contract.models import NAMES, build
 
 ROOT = Path(__file__).parents[2]
 OWN = {n: c for n, c in all_passes().items() if c.__module__.startswith("onnxq.")}
-EXAMPLES: dict[str, dict[str, object]] = {}
-"""Options for passes that cannot be made without any."""
+EXAMPLES: dict[str, dict[str, object]] = {
+    "override-tensors": {"file": str(Path(__file__).with_name("overrides.toml"))},
+}
+"""Options for passes that do nothing sensible without any."""
 
 
 def make(name: str) -> Pass:
