@@ -85,8 +85,7 @@ def insert_node(
     """
     node = Node(op, name, attrs or {}, inputs, outputs, domain, model.index.names)
     home = model.graph if graph is None else graph
-    if not any(g is home for g in model.graphs()):
-        raise OnnxqError(f"node '{name}' cannot be inserted: its graph is not part of the model")
+    model.graphs()  # lets the index see direct changes first
     model.index.append(home, node)
     sources = [like] if isinstance(like, gs.Node) else like
     model.carried.inherit(uid(node), [uid(source) for source in sources])
@@ -153,7 +152,8 @@ def remove_node(model: Model, node: gs.Node) -> None:
     Raises:
         OnnxqError: it is in no graph of *model*.
     """
-    if not model.graphs() or not model.index.remove(node):
+    model.graphs()  # lets the index see direct changes first
+    if not model.index.remove(node):
         raise OnnxqError(f"node '{node.name}' ({node.op}) cannot be removed: it is in no graph")
     _cut(node)
 

@@ -62,7 +62,6 @@ class Exporter:
         self.graph(proto.graph, self.root)
         set_opsets(proto, int(self.root.opset), domains)
         check_bindings(proto, self.live_names)
-        self.opset = int(self.root.opset)
         return proto
 
     def graph(self, proto: GraphProto, graph: gs.Graph) -> None:
@@ -165,7 +164,8 @@ class Exporter:
         result = after.pop(0, [])
         for tensor in graph.inputs:
             result += [tensor, *after.get(uid(tensor), [])]
-        if 0 < (self.root.ir_version or 0) < 4 and graph is self.root and kept.inputs:
+        version = self.root.ir_version or self.carried.header.ir_version
+        if version < 4 and graph is self.root and kept.inputs:
             result += [c for c in here.values() if uid(c) not in self.carried.home]
         return result
 
@@ -180,11 +180,11 @@ class Exporter:
             elif (tensor := self.census.live.get(entry)) is not None:
                 nth = seen[entry] = seen.get(entry, -1) + 1
                 self._info(proto.value_info.add(), "value", tensor, nth)
+        skip |= seen.keys()
         for node in graph.nodes:
             for tensor in node.outputs:
                 number = uid(tensor)
-                if tensor.name and tensor.dtype is not None and number not in skip | seen.keys():
-                    seen[number] = 0
+                if tensor.name and tensor.dtype is not None and number not in skip:
                     self._info(proto.value_info.add(), "value", tensor, 0)
 
     def _info(self, proto: ValueInfoProto, role: str, tensor: gs.Tensor, nth: int) -> None:

@@ -63,8 +63,8 @@ class Location:
         return np.asarray(mapped)
 
 
-def locate(tensor: TensorProto, folder: Path | None) -> Location:
-    """Where the data of *tensor* lies.
+def locate(tensor: TensorProto, model: Path | None) -> Location:
+    """Where the data of *tensor* of the model file *model* lies.
 
     Raises:
         ModelFileError: the model was not loaded from a file, an entry cannot be read, or the
@@ -72,7 +72,7 @@ def locate(tensor: TensorProto, folder: Path | None) -> Location:
     """
     entries = {e.key: e.value for e in tensor.external_data}
     where = entries.get("location", "")
-    if folder is None:
+    if model is None:
         raise ModelFileError(
             f"the data of tensor '{tensor.name}' lies in a file '{where}' of unknown folder",
             why="the model came from memory, not from a file",
@@ -85,7 +85,7 @@ def locate(tensor: TensorProto, folder: Path | None) -> Location:
         raise ModelFileError(
             f"tensor '{tensor.name}' has a damaged external data entry", why=str(error)
         ) from error
-    file = _inside(folder, where)
+    file = _inside(model, where)
     if file is None or offset < 0 or (length or 0) < 0:
         raise ModelFileError(
             f"tensor '{tensor.name}' refers to external data outside the model's folder: '{where}'",
@@ -95,16 +95,20 @@ def locate(tensor: TensorProto, folder: Path | None) -> Location:
     return Location(file, offset, length, tensor.name)
 
 
-def _inside(folder: Path, where: str) -> Path | None:
-    """*where* under *folder*; None where it leads out of it."""
+def _inside(model: Path, where: str) -> Path | None:
+    """*where* beside *model*; None where it leads out of the folder.
+
+    A download cache keeps a model and its data as links into one other folder: that is allowed.
+    """
     if not where or "\0" in where or PureWindowsPath(where).drive:
         return None
     relative = PurePosixPath(where.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or not relative.name:
         return None
-    file = folder / relative
+    file = model.parent / relative
     real = file.resolve()
-    return file if real.is_relative_to(folder.resolve()) else None
+    roots = (model.parent.resolve(), model.resolve().parent)
+    return file if any(real.is_relative_to(root) for root in roots) else None
 
 
 class ExternalWriter:

@@ -22,6 +22,12 @@ def default_opset(model: ModelProto) -> int:
     return int(max(allowed, default=1))
 
 
+def suitable_ir(opset: int) -> int:
+    """An IR version for a new model: the oldest that knows *opset* and 4 (plain initializers)."""
+    known = [row[1] for row in helper.VERSION_TABLE if row[2] >= opset]
+    return max(4, min(known, default=int(onnx.IR_VERSION)))
+
+
 def domain_versions() -> dict[str, int]:
     """Newest version of each domain that the installed onnx knows."""
     known: dict[str, int] = {"": int(onnx.defs.onnx_opset_version())}

@@ -46,8 +46,8 @@ class Importer:
         known_names: all names of nodes and tensors.
     """
 
-    def __init__(self, folder: Path | None, known_names: set[str]) -> None:
-        self.folder, self.known_names = folder, known_names
+    def __init__(self, path: Path | None, known_names: set[str]) -> None:
+        self.path, self.known_names = path, known_names
         self.carried = Carried()
         self.notes: list[tuple[str, gs.Tensor, ValueInfoProto]] = []
 
@@ -92,7 +92,7 @@ class Importer:
             outputs.append(tensor)
             self._note("output", tensor, info)
         self._values(proto.value_info, local, kept)
-        self.known_names |= local.keys()
+        self.known_names.update(local)
         nodes = [self.node(node, local) for node in proto.node]
         graph = gs.Graph(nodes, inputs, outputs, proto.name, proto.doc_string, self.opset,
                          list(self.carried.header.opset_import))  # fmt: skip
@@ -109,8 +109,8 @@ class Importer:
         return graph
 
     def _initializers(self, proto: GraphProto, local: Scope) -> list[gs.Constant]:
-        made = [(t.name, StoredValues(t, self.folder)) for t in proto.initializer]
-        made += [(s.values.name, StoredSparse(s, self.folder)) for s in proto.sparse_initializer]
+        made = [(t.name, StoredValues(t, self.path)) for t in proto.initializer]
+        made += [(s.values.name, StoredSparse(s, self.path)) for s in proto.sparse_initializer]
         for name, stored in made:
             if name in local:
                 raise ModelFileError(f"two initializers are called '{name}'")
@@ -123,7 +123,7 @@ class Importer:
         return constant
 
     def _tensor(self, proto: TensorProto) -> gs.Constant:
-        return self._constant(proto.name, StoredValues(proto, self.folder))
+        return self._constant(proto.name, StoredValues(proto, self.path))
 
     def _note(self, role: str, tensor: gs.Tensor, info: ValueInfoProto) -> None:
         if isinstance(tensor, gs.Variable):

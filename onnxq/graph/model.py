@@ -19,11 +19,12 @@ from onnxq.graph.carried import Carried
 from onnxq.graph.clone import clone
 from onnxq.graph.exporter import Exporter
 from onnxq.graph.external import ExternalWriter
-from onnxq.graph.header import get_metadata
+from onnxq.graph.header import get_metadata, suitable_ir
 from onnxq.graph.importer import Importer
 from onnxq.graph.names import Index
 from onnxq.graph.nodes import uid
-from onnxq.graph.read import as_proto, read_file
+from onnxq.graph.read import as_proto, check, read_file
+from onnxq.graph.retain import retain
 from onnxq.graph.values import StoredSparse, StoredValues
 from onnxq.graph.write import LIMIT, write
 
@@ -46,9 +47,7 @@ class Model:
         self.metadata: dict[str, str] = {}
         self.carried = Carried()
         header = self.carried.header
-        header.ir_version = graph.ir_version or onnx.helper.find_min_ir_version_for(
-            [onnx.helper.make_opsetid("", int(graph.opset))], True
-        )
+        header.ir_version = graph.ir_version or suitable_ir(int(graph.opset))
         for field in ("producer_name", "producer_version"):
             if getattr(graph, field):
                 setattr(header, field, getattr(graph, field))
@@ -81,7 +80,7 @@ class Model:
     @classmethod
     def _read(cls, proto: ModelProto, path: Path | None) -> Model:
         names: set[str] = set()
-        importer = Importer(path.parent if path is not None else None, names)
+        importer = Importer(path, names)
         model = cls(importer.model(proto), path)
         model.carried, model.index = importer.carried, Index(model.graph, names)
         model.metadata = get_metadata(model.carried.header)
@@ -145,11 +144,17 @@ class Model:
         return copy
 
     def replace(self, proto: ModelProto) -> None:
-        """Take over the content of *proto*, which a tool made of this model; path and id stay.
+        """Take over the content of *proto*, which a tool made of this model; the path stays.
 
-        Metadata that the tool dropped is kept.
+        Metadata, header fields, and docs and metadata of nodes that the tool dropped are kept
+        where names tell what they belong to (`onnxq.graph.retain`). Ids are new.
+
+        Raises:
+            ModelFileError: *proto* is no model that could be loaded; this one is unchanged then.
         """
+        check(proto, "the new content")
         fresh = Model._read(proto, self.path)
+        retain((self.graph, self.carried), (fresh.graph, fresh.carried))
         self.graph, self.carried, self.index = fresh.graph, fresh.carried, fresh.index
         self.metadata = {**fresh.metadata, **self.metadata}
 

@@ -61,9 +61,15 @@ def parse(data: bytes, what: str) -> ModelProto:
 
 def check(proto: ModelProto, what: str) -> None:
     """Raise ModelFileError where *proto* is no model, or newer than the installed onnx."""
-    if not proto.HasField("graph") or not proto.ir_version:
-        lacks = "a graph" if not proto.HasField("graph") else "an IR version"
-        raise ModelFileError(f"{what} is not an ONNX model", why=f"it has not {lacks}",
+    lacks = ""
+    if not proto.HasField("graph"):
+        lacks = "graph"
+    elif not proto.ir_version:
+        lacks = "IR version"
+    elif proto.ir_version >= 3 and not proto.opset_import:
+        lacks = "operator set version (opset_import)"
+    if lacks:
+        raise ModelFileError(f"{what} is not an ONNX model", why=f"it has no {lacks}",
                              hint="give a .onnx file with a whole model")  # fmt: skip
     newer = []
     if proto.ir_version > onnx.IR_VERSION:
@@ -104,9 +110,10 @@ def _missing_bytes(data: bytes) -> int:
     """
     position, known = 0, {f.number for f in ModelProto.DESCRIPTOR.fields}
     while position < len(data):
+        start = position
         tag, position = _varint(data, position)
         if tag is None:
-            return 1
+            return 1 if start else 0
         if tag >> 3 not in known or tag & 7 not in (0, 2):
             return 0
         size, position = _varint(data, position)
@@ -119,10 +126,10 @@ def _missing_bytes(data: bytes) -> int:
 
 def _varint(data: bytes, position: int) -> tuple[int | None, int]:
     value, shift = 0, 0
-    while position < len(data) and shift < 70:
+    while position < len(data):
         byte = data[position]
         value |= (byte & 127) << shift
         position, shift = position + 1, shift + 7
-        if byte < 128:
+        if byte < 128 or shift > 63:
             return value, position
     return None, position

@@ -65,8 +65,9 @@ def check_bindings(proto: ModelProto, live: Set[str]) -> None:
         OnnxqError: one that it names is gone.
     """
     for info in proto.training_info:
+        own = {t.name for t in info.algorithm.initializer}
         for entry in (*info.initialization_binding, *info.update_binding):
-            if entry.key not in live:
+            if entry.key not in live and entry.key not in own:
                 _gone(
                     "the training information",
                     entry.key,

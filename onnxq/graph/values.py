@@ -34,12 +34,12 @@ class StoredValues(LazyValues):  # type: ignore[misc]
             array is this one is known to be unchanged and is written in its original form.
     """
 
-    def __init__(self, proto: TensorProto, folder: Path | None = None) -> None:
+    def __init__(self, proto: TensorProto, model: Path | None = None) -> None:
         self.rest = copy_fields(proto, TensorProto(), skip=("raw_data",))
         self.raw: bytes | None = proto.raw_data if proto.HasField("raw_data") else None
         self.shape = tuple(int(d) for d in proto.dims)
         self.dtype = to_numpy(proto.data_type)
-        self.where: Location | None = locate(proto, folder) if is_external(proto) else None
+        self.where: Location | None = locate(proto, model) if is_external(proto) else None
         self.array: NDArray[Any] | None = None
 
     @property
@@ -142,11 +142,11 @@ class StoredValues(LazyValues):  # type: ignore[misc]
 class StoredSparse(LazyValues):  # type: ignore[misc]
     """A sparse initializer; its value is decoded as a dense array, its form stays sparse."""
 
-    def __init__(self, proto: SparseTensorProto, folder: Path | None = None) -> None:
+    def __init__(self, proto: SparseTensorProto, model: Path | None = None) -> None:
         self.proto = SparseTensorProto()
         self.proto.CopyFrom(proto)
-        self.items = StoredValues(proto.values, folder)
-        self.places = StoredValues(proto.indices, folder)
+        self.items = StoredValues(proto.values, model)
+        self.places = StoredValues(proto.indices, model)
         self.shape = tuple(int(d) for d in proto.dims)
         self.dtype = self.items.dtype
         self.nbytes = math.prod(self.shape) * getattr(self.dtype, "itemsize", 1)
