@@ -69,7 +69,7 @@ def page(result: DemoResult) -> RenderableType:
     before, after = result.accuracy_float, result.accuracy_quantized
     table.add_row(
         "accuracy", f"{100 * before:.1f} %", f"{100 * after:.1f} %",
-        f"{100 * (after - before):+.1f} points, {result.images} images not calibrated on",
+        f"{100 * (after - before):+.1f} points, {result.images} other images",
     )  # fmt: skip
     table.add_row(
         "size", bytes_text(result.bytes_float), bytes_text(result.bytes_quantized),
