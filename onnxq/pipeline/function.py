@@ -46,8 +46,6 @@ class FunctionCheck:
             # one copy for a segment; kept on when nothing has changed since it was made
             if self._start is None:
                 self._start = (model.clone(), copy_context(ctx))
-                if self._reference is None:
-                    self._reference = self._compare(model)
             else:
                 self._start = (self._start[0], copy_context(ctx))
 
@@ -72,8 +70,10 @@ class FunctionCheck:
         """
         segment, tolerance, changed = self._segment, self._tolerance, self._changed
         self._segment, self._tolerance, self._changed = [], 0.0, False
-        if self._compare is None or not changed or self._start is None or self._reference is None:
+        if self._compare is None or not changed or self._start is None:
             return
+        if self._reference is None:
+            self._reference = self._compare(self._start[0])
         failure: OnnxqError | None = None
         outputs: Outputs = {}
         try:

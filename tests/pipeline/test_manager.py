@@ -234,3 +234,45 @@ def test_unusual_order_is_kept_and_noted() -> None:
     assert ctx.journal.warnings == [
         "'early' (fuse) runs after 'late' (emit), as given; the usual order is the reverse"
     ]
+
+
+def test_nothing_is_run_where_nothing_changed() -> None:
+    runs = []
+
+    def compare(model):
+        runs.append([n.name for n in model.graph.nodes])
+        return run_reference(model)
+
+    passes = [
+        make("look", nothing),
+        make("again", nothing, stage=Stage.PLAN),
+        make("add", add_identity, stage=Stage.CORRECT),
+    ]
+    PassManager(passes[:2], compare=compare).run(chain(), Context(target=TARGET))
+    assert runs == []
+    PassManager(passes, compare=compare).run(chain(), Context(target=TARGET))
+    assert [len(names) for names in runs] == [3, 4]
+
+
+def test_a_pass_is_found_when_the_model_no_longer_runs() -> None:
+    def compare(model):
+        if "abs" not in [n.name for n in model.graph.nodes]:
+            raise OnnxqError("cannot run")
+        return run_reference(model)
+
+    passes = [make("fine", add_identity), make("worst", drop("abs")), make("late", drop("copy"))]
+    with pytest.raises(PassError, match="worst: the model no longer runs\ncannot run"):
+        PassManager(passes, compare=compare).run(chain(), Context(target=TARGET))
+
+
+def test_bisecting_leaves_the_context_alone() -> None:
+    def plans(model, ctx):
+        ctx.plan.keep_float("neg", "test")
+        ctx.decline("neg", "test")
+        model.node("relu").op = "Neg"
+
+    ctx = Context(target=TARGET)
+    with pytest.raises(PassError, match="plans: changed the function"):
+        PassManager([make("plans", plans)], compare=run_reference).run(chain(), ctx)
+    assert len(ctx.journal.records) == 1
+    assert len(ctx.journal.declines) == 1
