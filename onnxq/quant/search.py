@@ -38,9 +38,11 @@ def best_range(
         if linked and both:
             edge = reach * np.exp2(b)
             return np.maximum(low, -edge), np.minimum(high, edge)
-        lows = low * np.exp2(a) if low < 0.0 else np.full(a.shape, min(low, high))
-        highs = high * np.exp2(b) if high > 0.0 else np.full(b.shape, max(low, high))
-        return lows, highs
+        if low >= 0.0:
+            return np.minimum(low, high * np.exp2(b)), high * np.exp2(b)
+        if high <= 0.0:
+            return low * np.exp2(a), np.maximum(high, low * np.exp2(a))
+        return low * np.exp2(a), high * np.exp2(b)
 
     def grid(x: Vector, y: Vector) -> tuple[Vector, Vector]:
         if linked:

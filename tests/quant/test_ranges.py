@@ -125,6 +125,16 @@ def test_constant_tensors(method, value):
     assert error <= abs(value) / 255 + 1e-30
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("method", ["mse", "entropy"])
+def test_ends_stay_in_order_where_zero_lies_outside(method, sign):
+    x = np.append(RNG.uniform(0.114, 0.116, 5000), 0.117).astype(np.float32)
+    spec = QuantSpec(dtype=find_dtype("uint2"))
+    low, high = choose_range(method, None, histogram(sign * x), spec)
+    assert low <= high
+    assert x.min() * 0.9 <= max(abs(low), abs(high)) <= x.max() * 1.001
+
+
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_tensors_without_values_have_an_empty_range(method):
     assert choose_range(method, Extremes().init(), Histogram().init(), U8) == (0.0, 0.0)
