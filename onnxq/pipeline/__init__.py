@@ -2,6 +2,7 @@
 
 from onnxq.pipeline.base import Pass
 from onnxq.pipeline.context import Context, TensorFact
+from onnxq.pipeline.groups import Group
 from onnxq.pipeline.journal import Decline, Journal, PassRecord
 from onnxq.pipeline.manager import PassManager
 from onnxq.pipeline.plan import NodePlan, QuantPlan
@@ -11,7 +12,7 @@ from onnxq.pipeline.stage import Stage
 from onnxq.pipeline.verification import Verify
 
 __all__ = [
-    "Context", "Decline", "Journal", "NodePlan", "Pass", "PassManager",
+    "Context", "Decline", "Group", "Journal", "NodePlan", "Pass", "PassManager",
     "PassRecord", "Progress", "QuantPlan", "Recipe", "Stage",
     "TensorFact", "Verify",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.statistics import Statistics
 from onnxq.errors import OnnxqError
 from onnxq.graph import Model, is_constant
+from onnxq.pipeline.groups import Group
 from onnxq.pipeline.journal import Decline, Journal
 from onnxq.pipeline.plan import QuantPlan
 from onnxq.quant import QParams
@@ -45,6 +46,7 @@ class Context:
         qparams: scales and zero points chosen so far, by tensor name.
         integers: integer weights and biases chosen so far, by tensor name.
         facts: types and shapes by tensor name.
+        groups: nodes that were recognised as one function, such as a Gelu in primitives.
         journal: edits, declines, warnings.
         measure: runs the model on the calibration data; set by the caller, since passes never
             import a runtime.
@@ -57,6 +59,7 @@ class Context:
     qparams: dict[str, QParams] = field(default_factory=dict)
     integers: dict[str, object] = field(default_factory=dict)
     facts: dict[str, TensorFact] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)
     measure: Observe | None = None
     probe: Probe | None = None

@@ -21,7 +21,8 @@ CANONICAL = (
 )  # fmt: skip
 FUSE = (
     "reducemean-to-gap", "fuse-activation-clip", "fuse-pad", "fuse-matmul-add", "fuse-batchnorm",
-    "fuse-batchnorm-forward", "fuse-affine", "unshare-weights", 
+    "fuse-batchnorm-forward", "fuse-affine", "unshare-weights",
+    "recognise-hardswish", "recognise-silu", "recognise-gelu", "recognise-layernorm",
 )  # fmt: skip
 
 # operators that must be gone, and how many of some are left
@@ -38,6 +39,13 @@ EXPECTED: dict[str, dict[str, int]] = {
     "supres_core": {"Constant": 0},
     "villes_transformer_d64h8": {"MatMul": 10},
     "yolox_nano": {"Conv": 113},
+}
+
+
+GROUPS = {
+    "gtcrn_simple": {"layernorm": 4},
+    "villes_transformer_d64h8": {"rmsnorm": 3, "silu": 1},
+    "yolox_nano": {"silu": 104},
 }
 
 
@@ -67,4 +75,6 @@ def test_every_pass_in_turn(name: str) -> None:
     assert all(names)
     found = Counter(n.op for n in model.nodes())
     assert {op: found[op] for op in EXPECTED[name]} == EXPECTED[name]
+    assert Counter(g.kind for g in ctx.groups) == GROUPS.get(name, {})
+    assert {n for g in ctx.groups for n in g.nodes} <= set(names)
     assert all(d.reason for d in ctx.journal.declines)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model, attribute, constant_value
+from onnxq.graph import Model, attribute, constant_value, consumers
 from onnxq.passes._scope import Scope, present
 from onnxq.passes._types import element_type
 from onnxq.pipeline import Context, Pass, Stage
@@ -32,7 +32,8 @@ class ReduceMeanToGap(Pass):
         ``ReduceMean<axes = [2,3], keepdims = 1>(x)``  becomes  ``GlobalAveragePool(x)``.
 
     When it declines:
-        The rank is not known; the axes are computed. Means over other axes are no candidates,
+        The rank is not known; the axes are computed; the mean belongs to a normalization (of
+        squares, or subtracted from what it is the mean of), which is better kept whole. Means over other axes are no candidates,
         and neither are tensors of rank 3, whose last axis is more often features than positions.
 
     Numerics:
@@ -71,6 +72,8 @@ def _rewrite(scope: Scope, node: gs.Node, ctx: Context) -> str:
         return ""
     if element_type(x, ctx) not in {None, *_FLOATS}:
         return ""
+    if _normalizes(scope, node):
+        return "it is the mean or the variance of a normalization, which stays whole"
     keeps = attribute(node, "keepdims", 1)
     node.op = "GlobalAveragePool"
     node.attrs.clear()
@@ -84,3 +87,14 @@ def _rewrite(scope: Scope, node: gs.Node, ctx: Context) -> str:
         name = scope.model.unique_name(f"{node.name or node.op}__flatten")
         scope.insert(node, "Flatten", [pooled], [result], {"axis": 1}, name=name)
     return ""
+
+
+def _normalizes(scope: Scope, node: gs.Node) -> bool:
+    """Whether *node* is the mean of squares, or is subtracted from its own input."""
+    x, above = node.inputs[0], scope.above(node)
+    if above is not None and above.op == "Pow":
+        return True
+    if above is not None and above.op == "Mul" and above.inputs[0] is above.inputs[1]:
+        return True
+    readers = [user for user, _ in consumers(node.outputs[0])]
+    return any(user.op == "Sub" and user.inputs[0] is x for user in readers)

@@ -59,3 +59,13 @@ def test_computed_axes_decline() -> None:
         opset=18,
         run=False,
     )
+
+
+def test_normalizations_decline() -> None:
+    check(
+        PASS,
+        """g (float[N,3,4,5] x) => (float[A,B,C,D] y)
+        { [mean] m = ReduceMean<axes=[2,3]>(x)  d = Sub(x, m)  s = Mul(d, d)
+          [var] v = ReduceMean<axes=[2,3]>(s)  r = Sqrt(v)  y = Div(d, r) }""",
+        declines=[("mean", "of a normalization"), ("var", "of a normalization")],
+    )
