@@ -103,3 +103,5 @@ def write(
     with replacing(target) as stream, replacing(target_path(data)) as tensors:
         proto = build(ExternalWriter(tensors, data.name, threshold))
         stream.write(proto.SerializeToString(deterministic=True))
+        stream.flush()
+        os.fsync(stream.fileno())
