@@ -22,6 +22,7 @@ from onnxq.graph import (
     remove_node,
     replace_input,
 )
+from onnxq.passes._types import Stated
 
 
 class Scope:
@@ -30,6 +31,7 @@ class Scope:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.graphs = list(model.graphs())
+        self.stated = Stated(model)
         # the node is kept beside its graph, so that its id cannot be given to another one
         self._home = {id(n): (n, g) for g in self.graphs for n in g.nodes}
 

@@ -27,37 +27,43 @@ def element_type(tensor: gs.Tensor, ctx: Context) -> int | None:
     return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(stated)))
 
 
-class StatedShapes:
-    """Shapes that hold for every input, from what the model states and ONNX infers of it.
+class Stated:
+    """Types and shapes that hold for every input: what the model states and ONNX infers of it.
 
     They differ from ``Context.shape``, which may have been measured on one sample and then holds
-    for that sample only. Inference runs when the first shape is asked for.
+    for that sample only. Inference runs when something is asked for the first time.
     """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._shapes: dict[str, Shape] | None = None
+        self._types: dict[str, onnx.TypeProto.Tensor] | None = None
 
-    def __call__(self, tensor: gs.Tensor) -> Shape | None:
+    def infer(self) -> dict[str, onnx.TypeProto.Tensor]:
+        """What is known, by tensor name; from the model as it is when this is called first."""
+        if self._types is None:
+            proto = self._model.to_proto(embed=False)
+            # where inference cannot run, what the model states remains
+            with contextlib.suppress(RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+                if proto.ByteSize() < _MESSAGE_LIMIT:
+                    proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+            graph = proto.graph
+            infos = (*graph.input, *graph.output, *graph.value_info)
+            self._types = {v.name: v.type.tensor_type for v in infos}
+        return self._types
+
+    def shape(self, tensor: gs.Tensor) -> Shape | None:
         """Dimensions of *tensor*, None for a free one; None where the rank is not known."""
         if isinstance(tensor, gs.Constant):
             return tuple(int(d) for d in tensor.shape)
-        if self._shapes is None:
-            self._shapes = _infer(self._model)
-        return self._shapes.get(tensor.name)
+        kind = self.infer().get(tensor.name)
+        if kind is None or not kind.HasField("shape"):
+            return None
+        return tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
 
-
-def _infer(model: Model) -> dict[str, Shape]:
-    proto = model.to_proto()
-    # where inference cannot run, what the model states remains
-    with contextlib.suppress(RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        if proto.ByteSize() < _MESSAGE_LIMIT:
-            proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    graph = proto.graph
-    return {
-        v.name: tuple(
-            d.dim_value if d.HasField("dim_value") else None for d in v.type.tensor_type.shape.dim
-        )
-        for v in (*graph.input, *graph.output, *graph.value_info)
-        if v.type.tensor_type.HasField("shape")
-    }
+    def element_type(self, tensor: gs.Tensor, ctx: Context) -> int | None:
+        """The ONNX element type of *tensor*, None where it is not known."""
+        known = element_type(tensor, ctx)
+        if known is None and not isinstance(tensor, gs.Constant):
+            kind = self.infer().get(tensor.name)
+            known = kind.elem_type if kind is not None and kind.elem_type else None
+        return known

@@ -13,19 +13,19 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import attribute, constant_value
 from onnxq.passes._scope import present
-from onnxq.passes._types import StatedShapes, element_type
+from onnxq.passes._types import Stated
 from onnxq.pipeline import Context
 
 Answer = int | str | None
-Rule = Callable[[gs.Node, Context, StatedShapes], Answer]
+Rule = Callable[[gs.Node, Context, Stated], Answer]
 
 
-def identity(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def identity(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Identity gives out its input."""
     return 0
 
 
-def dropout(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def dropout(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Dropout does nothing at inference."""
     if any(t.name and (t.outputs) for t in node.outputs[1:]):
         return "its mask is read"
@@ -40,17 +40,17 @@ def dropout(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
     return 0
 
 
-def cast(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def cast(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Cast to the type that the input has."""
-    return 0 if element_type(node.inputs[0], ctx) == attribute(node, "to") else None
+    return 0 if stated.element_type(node.inputs[0], ctx) == attribute(node, "to") else None
 
 
-def one_input(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def one_input(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Concat, Sum, Max, Min or Mean of one tensor."""
     return 0 if len(node.inputs) == 1 else None
 
 
-def neutral(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def neutral(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """x·1, 1·x, x/1, x + 0, 0 + x, x − 0, where the constant does not widen the shape."""
     wanted = 1 if node.op in {"Mul", "Div"} else 0
     for i in (1, 0) if node.op in {"Mul", "Add"} else (1,):
@@ -60,7 +60,7 @@ def neutral(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
         kept = node.inputs[1 - i]
         if value.ndim == 0:
             return 1 - i
-        shape = shapes(kept)
+        shape = stated.shape(kept)
         if shape is None or value.ndim > len(shape):
             return f"its constant '{node.inputs[i].name}' may widen '{kept.name}'"
         tail = shape[len(shape) - value.ndim :]
@@ -70,16 +70,16 @@ def neutral(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
     return None
 
 
-def transpose(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def transpose(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Transpose that leaves every axis where it is."""
     perm = attribute(node, "perm")
     return 0 if perm is not None and list(perm) == list(range(len(perm))) else None
 
 
-def reshape(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def reshape(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Reshape to the shape that the input has, with at most one dimension left open."""
     wanted = constant_value(node.inputs[1]) if present(node, 1) else attribute(node, "shape")
-    shape = shapes(node.inputs[0])
+    shape = stated.shape(node.inputs[0])
     if wanted is None or shape is None or len(wanted) != len(shape):
         return None
     copies = 0 if attribute(node, "allowzero", 0) else None
@@ -93,19 +93,19 @@ def reshape(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
     return 0
 
 
-def flatten(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def flatten(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Flatten of a matrix at axis 1."""
-    shape = shapes(node.inputs[0])
+    shape = stated.shape(node.inputs[0])
     return 0 if shape is not None and len(shape) == 2 and attribute(node, "axis", 1) == 1 else None
 
 
-def pad(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def pad(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Pad by nothing."""
     pads = constant_value(node.inputs[1]) if present(node, 1) else attribute(node, "pads")
     return 0 if pads is not None and not np.any(pads) else None
 
 
-def slice_(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def slice_(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Slice from the beginning to the end in steps of one."""
     if len(node.inputs) < 3:
         starts, ends = attribute(node, "starts"), attribute(node, "ends")
@@ -119,7 +119,7 @@ def slice_(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
         return None
     if steps is not None and np.any(np.asarray(steps) != 1):
         return None
-    shape = shapes(node.inputs[0])
+    shape = stated.shape(node.inputs[0])
     positions = range(len(ends)) if axes is None else np.asarray(axes).tolist()
     for axis, end in zip(positions, np.asarray(ends).tolist(), strict=True):
         size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
@@ -128,9 +128,9 @@ def slice_(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
     return 0
 
 
-def expand(node: gs.Node, ctx: Context, shapes: StatedShapes) -> Answer:
+def expand(node: gs.Node, ctx: Context, stated: Stated) -> Answer:
     """Expand to ones, or to dimensions that the input has."""
-    wanted, shape = constant_value(node.inputs[1]), shapes(node.inputs[0])
+    wanted, shape = constant_value(node.inputs[1]), stated.shape(node.inputs[0])
     if wanted is None or shape is None or len(wanted) > len(shape):
         return None
     tail = shape[len(shape) - len(wanted) :]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from onnxq.graph import replace_input
 from onnxq.passes._scope import Scope, present
-from onnxq.passes._types import element_type
 from onnxq.pipeline import Context
 
 Adapter = Callable[[Scope, gs.Node, Context], str]
@@ -36,8 +35,8 @@ def _give(scope: Scope, node: gs.Node, key: str, index: int, value: NDArray[Any]
     replace_input(node, index, constant)
 
 
-def _float_type(node: gs.Node, ctx: Context) -> Any:
-    code = element_type(node.inputs[0], ctx) or element_type(node.outputs[0], ctx)
+def _float_type(scope: Scope, node: gs.Node, ctx: Context) -> Any:
+    code = scope.stated.element_type(node.inputs[0], ctx)
     return onnx.helper.tensor_dtype_to_np_dtype(code or onnx.TensorProto.FLOAT)
 
 
@@ -53,7 +52,7 @@ def _slice(scope: Scope, node: gs.Node, ctx: Context) -> str:
 
 
 def _clip(scope: Scope, node: gs.Node, ctx: Context) -> str:
-    dtype = _float_type(node, ctx)
+    dtype = _float_type(scope, node, ctx)
     _move(scope, node, "min", 1, dtype)
     _move(scope, node, "max", 2, dtype)
     return ""
@@ -62,7 +61,7 @@ def _clip(scope: Scope, node: gs.Node, ctx: Context) -> str:
 def _pad(scope: Scope, node: gs.Node, ctx: Context) -> str:
     _move(scope, node, "pads", 1)
     if node.attrs.get("value"):
-        _move(scope, node, "value", 2, _float_type(node, ctx))
+        _move(scope, node, "value", 2, _float_type(scope, node, ctx))
     node.attrs.pop("value", None)
     return ""
 

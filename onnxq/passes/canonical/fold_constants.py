@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxq.errors import OptionError
 from onnxq.graph import Model, constant_value, is_constant
 from onnxq.passes._scope import Scope, is_standard
-from onnxq.passes._types import StatedShapes
+from onnxq.passes._types import Stated
 from onnxq.passes.canonical._evaluate import Refusal, evaluate
 from onnxq.pipeline import Context, Pass, Stage
 
@@ -72,7 +72,8 @@ class FoldConstants(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         """Fold until nothing more folds."""
-        scope, shapes = Scope(model), StatedShapes(model)
+        scope = Scope(model)
+        stated = scope.stated
         declined: dict[int, tuple[gs.Node, str]] = {}
         folded = True
         while folded:
@@ -81,16 +82,16 @@ class FoldConstants(Pass):
                 if id(node) in declined or not _candidate(node):
                     continue
                 try:
-                    folded |= self._fold(scope, node, shapes)
+                    folded |= self._fold(scope, node, stated)
                 except Refusal as refusal:
                     declined[id(node)] = (node, str(refusal))
         for node, reason in declined.values():
             ctx.decline(node, reason)
 
-    def _fold(self, scope: Scope, node: gs.Node, shapes: StatedShapes) -> bool:
+    def _fold(self, scope: Scope, node: gs.Node, stated: Stated) -> bool:
         values: list[NDArray[Any] | None] | None
         if node.op in {"Shape", "Size", "Gather"} and not all(map(is_constant, node.inputs)):
-            value = _dimensions(scope, node, shapes)
+            value = _dimensions(scope, node, stated)
             values = None if value is None else [value]
         else:
             values = []
@@ -120,28 +121,28 @@ def _candidate(node: gs.Node) -> bool:
     )
 
 
-def _dimensions(scope: Scope, node: gs.Node, shapes: StatedShapes) -> NDArray[Any] | None:
+def _dimensions(scope: Scope, node: gs.Node, stated: Stated) -> NDArray[Any] | None:
     """The value of Shape, Size or Gather of Shape, where the model states what it takes."""
     if node.op == "Gather":
         above, picked = scope.above(node), constant_value(node.inputs[1])
         if above is None or above.op != "Shape" or not is_standard(above) or picked is None:
             return None
-        dims = _shape_of(above, shapes)
+        dims = _shape_of(above, stated)
         if dims is None or any(not -len(dims) <= i < len(dims) for i in picked.reshape(-1)):
             return None
         chosen = [dims[i] for i in picked.reshape(-1)]
         if any(d is None for d in chosen):
             return None
         return np.asarray(chosen, dtype=np.int64).reshape(picked.shape)
-    dims = _shape_of(node, shapes)
+    dims = _shape_of(node, stated)
     if dims is None or any(d is None for d in dims):
         return None
     known = np.asarray(dims, dtype=np.int64)
     return np.asarray(known.prod()) if node.op == "Size" else known
 
 
-def _shape_of(node: gs.Node, shapes: StatedShapes) -> tuple[int | None, ...] | None:
-    dims = shapes(node.inputs[0])
+def _shape_of(node: gs.Node, stated: Stated) -> tuple[int | None, ...] | None:
+    dims = stated.shape(node.inputs[0])
     if dims is None or node.op == "Size":
         return dims
     return dims[node.attrs.get("start", 0) : node.attrs.get("end", len(dims))]

@@ -91,6 +91,8 @@ def _rewrite(model: Model, ctx: Context, wanted: int) -> tuple[str, str] | None:
     if model.opset < _OLDEST:
         return "", f"operators older than opset {_OLDEST} differ too much"
     scope = Scope(model)
+    if any(True for _ in scope.sites("Clip", "Pad")):
+        scope.stated.infer()  # their bounds need a type, which later nodes no longer tell
     for node in scope.sites():
         for version in range(model.opset + 1, wanted + 1):
             adapter = ADAPTERS.get((node.op, version))

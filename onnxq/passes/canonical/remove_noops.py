@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from onnxq.graph import Model
 from onnxq.passes._scope import Scope
-from onnxq.passes._types import StatedShapes
 from onnxq.passes.canonical._noop import RULES
 from onnxq.pipeline import Context, Pass, Stage
 
@@ -46,9 +45,9 @@ class RemoveNoops(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         """Remove every node that a rule proves to do nothing."""
-        scope, shapes = Scope(model), StatedShapes(model)
+        scope = Scope(model)
         for node in scope.sites(*RULES):
-            answer = RULES[node.op](node, ctx, shapes)
+            answer = RULES[node.op](node, ctx, scope.stated)
             if isinstance(answer, int):
                 answer = scope.bypass(node, answer)
             if answer:

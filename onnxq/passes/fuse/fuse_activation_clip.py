@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model, replace_input
+from onnxq.graph import Model, constant_value, replace_input
 from onnxq.passes._scope import Scope, is_standard
-from onnxq.passes._types import element_type
 from onnxq.passes.fuse._activation import OPS, Interval, bounds, joined, operand
 from onnxq.pipeline import Context, Pass, Stage
 
@@ -66,11 +64,7 @@ def _rewrite(scope: Scope, node: gs.Node, ctx: Context) -> str:
     found = _usable(node, ctx)
     if found is None or isinstance(found, str):
         return found or ""
-    dtype = element_type(node.inputs[operand(node)], ctx) or element_type(node.outputs[0], ctx)
-    kind = np.dtype(np.float32 if dtype is None else onnx.helper.tensor_dtype_to_np_dtype(dtype))
-    if kind.kind != "f":
-        return ""
-    reason = ""
+    reason, kind = "", _kind(node)
     above = scope.above(node, operand(node))
     if above is not None and is_standard(above):
         first = _usable(above, ctx)
@@ -81,6 +75,7 @@ def _rewrite(scope: Scope, node: gs.Node, ctx: Context) -> str:
                 reason = f"'{between.name}' between '{above.name}' and it is {others}"
             else:
                 found = joined(first, found)
+                kind = kind or _kind(above)
                 replace_input(node, operand(node), above.inputs[operand(above)])
                 scope.remove(above)
     if found == (-math.inf, math.inf):
@@ -89,13 +84,19 @@ def _rewrite(scope: Scope, node: gs.Node, ctx: Context) -> str:
     return reason
 
 
+def _kind(node: gs.Node) -> np.dtype[Any] | None:
+    """The type of the numbers that *node* holds, None where it holds none."""
+    return next((t.dtype for t in node.inputs if isinstance(t, gs.Constant)), None)
+
+
 def _usable(node: gs.Node, ctx: Context) -> Interval | str | None:
     """The interval of *node*; why there is none; None where it is no candidate."""
     if node.op not in OPS:
         return None
     found = bounds(node)
     if found is None:
-        if node.op != "Clip":
+        values = [constant_value(t) for t in node.inputs[1:]]
+        if node.op != "Clip" or any(v is not None and v.dtype.kind != "f" for v in values):
             return None
         return "a bound of it is computed or infinite, or its low end is above its high one"
     if node.op in {"Min", "Max"}:
@@ -106,7 +107,7 @@ def _usable(node: gs.Node, ctx: Context) -> Interval | str | None:
     return found
 
 
-def _write(scope: Scope, node: gs.Node, ends: Interval, kind: np.dtype[np.floating]) -> None:
+def _write(scope: Scope, node: gs.Node, ends: Interval, kind: np.dtype[Any] | None) -> None:
     """Make *node* a Relu or a Clip of the interval *ends*."""
     wanted = "Relu" if ends == (0.0, math.inf) else "Clip"
     if node.op == wanted and ends == bounds(node):

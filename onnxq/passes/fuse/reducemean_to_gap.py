@@ -32,9 +32,10 @@ class ReduceMeanToGap(Pass):
         ``ReduceMean<axes = [2,3], keepdims = 1>(x)``  becomes  ``GlobalAveragePool(x)``.
 
     When it declines:
-        The rank is not known; the axes are computed; the mean belongs to a normalization (of
-        squares, or subtracted from what it is the mean of), which is better kept whole. Means over other axes are no candidates,
-        and neither are tensors of rank 3, whose last axis is more often features than positions.
+        The rank is not known; the axes are computed; the mean belongs to a normalization (it is
+        of squares, or is subtracted from what it is the mean of), which is better kept whole.
+        Means over other axes are no candidates, and neither are tensors of rank 3, whose last
+        axis is more often features than positions.
 
     Numerics:
         The same mean; the order of the sum is up to the kernel.

@@ -80,6 +80,16 @@ def test_resize_and_batchnorm() -> None:
     assert opset_of(result) == 13
 
 
+def test_half_precision_bounds_stay_half() -> None:
+    source = parse(
+        "g (float16[4] x) => (float16[4] y) { a = Neg(x)  b = Clip<max = 6.0>(a)  y = Relu(b) }",
+        opset=7,
+    )
+    del source.graph.value_info[:]
+    result, _ = apply(PASS, source)
+    assert [t.data_type for t in result.graph.initializer] == [onnx.TensorProto.FLOAT16]
+
+
 def test_branches_and_metadata() -> None:
     source = parse(
         """g (float[1,4] x, bool p) => (float[4] y)
@@ -87,9 +97,11 @@ def test_branches_and_metadata() -> None:
                       else_branch = e () => (float[4] v) { n = Neg(x)  v = Squeeze<axes = [0]>(n) } > }""",
         opset=11,
     )  # fmt: skip
+    source.graph.node[0].attribute[0].g.node[0].doc_string = "kept"
     result, _ = apply(PASS, source)
     inner = result.graph.node[0].attribute[0].g.node[0]
     assert (inner.name, len(inner.input), len(inner.attribute)) == ("sq", 2, 0)
+    assert inner.doc_string == "kept"
 
 
 def test_the_target_may_need_more() -> None:

@@ -105,3 +105,11 @@ def test_not_across_a_branch() -> None:
           y = If(p) < then_branch = t () => (float[2] u) { u = Relu(a) },
                       else_branch = e () => (float[2] v) { v = Relu(x) } > }""",
     )
+
+
+def test_integers_are_no_candidates() -> None:
+    check(
+        PASS,
+        """g (int32[4] x) => (int32[4] y, int32[4] z) <int32 low = {0}, int32 high = {6}>
+        { a = Clip(x, low)  y = Clip(a, low, high)  z = Max(x, low) }""",
+    )
