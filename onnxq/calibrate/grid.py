@@ -65,8 +65,9 @@ def count(x: NDArray[np.float32], exponent: int, start: int, bins: int) -> NDArr
         piece = x[i : i + PIECE]
         s, k = scaled[: piece.size], index[: piece.size]
         np.multiply(piece, factor, out=s)
-        np.floor(s, out=s)
-        np.subtract(s, offset, out=s)
+        if start:  # from bin 0 on nothing is negative, and the conversion alone rounds down
+            np.floor(s, out=s)
+            np.subtract(s, offset, out=s)
         np.copyto(k, s, casting="unsafe")
         total += np.bincount(k, minlength=bins)
     return total

@@ -69,6 +69,8 @@ class Histogram:
     ) -> tuple[int, int, int, float, float]:
         """Exponent, first bin, bins and extremes of *state* widened to ``low … high``."""
         if state.counts.size:
+            if state.low <= low and high <= state.high:
+                return state.exponent, state.start, state.counts.size, state.low, state.high
             low, high = min(low, state.low), max(high, state.high)
         low, high = low + 0.0, high + 0.0  # no negative zero: equal multisets, equal bits
         exponent = finest_exponent(low, high, self.bins)
