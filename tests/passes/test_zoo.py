@@ -70,6 +70,7 @@ def test_every_pass_in_turn(name: str) -> None:
             np.testing.assert_allclose(b, a, rtol=0, atol=2e-4 * scale, err_msg=pass_name)
     onnx.checker.check_model(after, full_check=True)
     assert model.opset >= 13
+    assert {i.name for i in after.graph.input} == {*feed}
     names = [n.name for n in model.nodes()]
     assert len(set(names)) == len(names)
     assert all(names)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import replace_input
 from onnxq.passes._scope import Scope, present
+from onnxq.passes.canonical import _upgrade_six
 from onnxq.pipeline import Context
 
 Adapter = Callable[[Scope, gs.Node, Context], str]
@@ -145,6 +146,7 @@ def _changed(scope: Scope, node: gs.Node, ctx: Context) -> str:
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 ADAPTERS: Mapping[tuple[str, int], Adapter] = {
+    **_upgrade_six.ADAPTERS,
     ("Scan", 9): _changed, ("BatchNormalization", 9): _batchnorm_spatial, ("Slice", 10): _slice,
     ("Upsample", 9): _upsample_input, ("Upsample", 10): _upsample,
     ("TopK", 10): _topk, ("Clip", 11): _clip, ("Pad", 11): _pad,

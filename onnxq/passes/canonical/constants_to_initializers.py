@@ -19,6 +19,8 @@ _KINDS = {
     "value_int": np.int64,
     "value_ints": np.int64,
 }
+_DEFAULTS_ARE_OPTIONAL = 4
+"""The first IR version in which an initializer need not be an input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,9 @@ class ConstantsToInitializers(Pass):
 
     What it does:
         The output of a Constant node becomes a stored constant of the same name, in the main
-        graph and in sub-graphs, and the node goes away.
+        graph and in sub-graphs, and the node goes away. Initializers that are listed as inputs
+        too, as IR versions below 4 require, are no inputs any more, and the IR version is at
+        least 4.
 
     Why:
         A weight is found the same way wherever the exporter put it: every later pass asks only
@@ -53,7 +57,8 @@ class ConstantsToInitializers(Pass):
     preserves: ClassVar[float | None] = 0.0
 
     def run(self, model: Model, ctx: Context) -> None:
-        """Convert every Constant node that can be."""
+        """Convert every Constant node that can be, and defaults of inputs."""
+        _fix_defaults(model, ctx)
         scope = Scope(model)
         for node in scope.sites("Constant"):
             result = node.outputs[0]
@@ -65,6 +70,23 @@ class ConstantsToInitializers(Pass):
                 ctx.decline(node, constant)
                 continue
             scope.store(node, [constant])
+
+
+def _fix_defaults(model: Model, ctx: Context) -> None:
+    """Take initializers off the list of inputs."""
+    defaults = 0
+    for graph in model.graphs():
+        kept = model.carried.graphs.get(model.uid(graph))
+        if kept is not None:
+            fed = {model.uid(t) for t in graph.inputs}
+            defaults += len(kept.inputs)
+            kept.inputs = [i for i in kept.inputs if i in fed]
+            defaults -= len(kept.inputs)
+    if defaults and model.header.ir_version >= _DEFAULTS_ARE_OPTIONAL:
+        ctx.journal.warn(f"{defaults} inputs have stored values; these are constants from here on")
+    if defaults:
+        model.header.ir_version = max(model.header.ir_version, _DEFAULTS_ARE_OPTIONAL)
+        model.graph.ir_version = model.header.ir_version
 
 
 def _stored(node: gs.Node, name: str) -> gs.Constant | str:

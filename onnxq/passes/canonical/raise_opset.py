@@ -11,9 +11,10 @@ from onnxq.errors import OptionError
 from onnxq.graph import Model
 from onnxq.passes._scope import Scope
 from onnxq.passes.canonical._upgrade import ADAPTERS, misfit
+from onnxq.passes.canonical._upgrade_six import misread
 from onnxq.pipeline import Context, Pass, Stage
 
-_OLDEST = 7
+_OLDEST = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,8 @@ def _rewrite(model: Model, ctx: Context, wanted: int) -> tuple[str, str] | None:
     if model.opset < _OLDEST:
         return "", f"operators older than opset {_OLDEST} differ too much"
     scope = Scope(model)
-    if any(True for _ in scope.sites("Clip", "Pad")):
-        scope.stated.infer()  # their bounds need a type, which later nodes no longer tell
+    if model.opset == _OLDEST or any(True for _ in scope.sites("Clip", "Pad")):
+        scope.stated.infer()  # adapters ask for types and ranks, which half a rewrite hides
     for node in scope.sites():
         for version in range(model.opset + 1, wanted + 1):
             adapter = ADAPTERS.get((node.op, version))
@@ -108,13 +109,22 @@ def _rewrite(model: Model, ctx: Context, wanted: int) -> tuple[str, str] | None:
 def _stamp(model: Model, wanted: int) -> None:
     for graph in model.graphs():
         graph.opset = wanted
-    least = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", wanted)])
-    model.header.ir_version = max(model.header.ir_version, int(least))
+    model.header.ir_version = max(model.header.ir_version, _least_ir(wanted))
+    model.graph.ir_version = model.header.ir_version
+
+
+def _least_ir(opset: int) -> int:
+    return int(onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)]))
 
 
 def _convert(model: Model, wanted: int) -> str:
     """Let ONNX's converter do it; why that failed, or an empty string."""
+    for node in Scope(model).sites("PRelu"):
+        if model.opset <= _OLDEST and misread(node):
+            return f"it would lay the slopes of '{node.name}' along another axis"
     before = model.to_proto()
+    # the converter adds initializers, which an IR below 4 wants among the inputs as well
+    before.ir_version = max(before.ir_version, _least_ir(wanted))
     try:
         after = onnx.version_converter.convert_version(before, wanted)
         onnx.checker.check_model(after, full_check=True)

@@ -1,10 +1,16 @@
 # ruff: noqa: E501 - graphs read best with a node on one line
 from __future__ import annotations
 
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
 from onnxq.passes.canonical.constants_to_initializers import ConstantsToInitializers
-from tests.passes.golden import check
+from tests.passes.golden import apply, check, parse, same_outputs
 
 PASS = ConstantsToInitializers()
+WARNING = "1 inputs have stored values; these are constants from here on"
 
 
 def test_every_numeric_form() -> None:
@@ -61,3 +67,20 @@ def test_strings_decline() -> None:
         declines=[("a", "it holds value_strings"), ("b", "it holds value_strings")],
         opset=19,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("ir", [3, 8])
+def test_stored_inputs_are_constants(ir: int) -> None:
+    source = parse(
+        "g (float[2] x, float[2] w) => (float[2] y) <float[2] v> { a = Add(x, w)  y = Mul(a, v) }",
+        ir=ir,
+    )
+    source.graph.initializer.append(numpy_helper.from_array(np.float32([1, 2]), "w"))
+    if ir < 4:
+        source.graph.input.append(onnx.helper.make_tensor_value_info("v", 1, [2]))
+    result, ctx = apply(PASS, source)
+    assert [i.name for i in result.graph.input] == ["x"]
+    assert {t.name for t in result.graph.initializer} == {"w", "v"}
+    assert result.ir_version == max(ir, 4)
+    assert ctx.journal.warnings == ([] if ir < 4 else [WARNING])
+    same_outputs(source, result, 0)

@@ -104,6 +104,35 @@ def test_branches_and_metadata() -> None:
     assert inner.doc_string == "kept"
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("y = Add<broadcast = 1, axis = 1>(x, v)", "<float[3,1,1] v> y = Add(x, v)"),
+        ("y = Mul<broadcast = 1>(x, s)", "<float s> y = Mul(x, s)"),
+        ("y = PRelu(x, v)", "<float[3,1,1] v> y = PRelu(x, v)"),
+        ("y = Dropout<is_test = 1>(x)", "<> y = Dropout(x)"),
+    ],
+)
+def test_opset_6(before: str, after: str) -> None:
+    head = "g (float[1,3,4,5] x) => (float[1,3,4,5] y)"
+    declared, _, node = after.partition("> ")
+    check(
+        PASS,
+        f"{head} <float[3] v, float s> {{ {before} }}",
+        f"{head} {declared + '>' if declared != '<' else ''} {{ {node} }}",
+        opset=6,
+        opset_after=13,
+        run=False,
+    )
+
+
+def test_training_mode_of_opset_6_declines() -> None:
+    source = parse("g (float[2] x) => (float[2] y) { [d] y = Dropout<is_test = 0>(x) }", opset=6)
+    result, ctx = apply(PASS, source)
+    assert opset_of(result) == 6
+    assert "training mode" in ctx.journal.declines[0].reason
+
+
 def test_the_target_may_need_more() -> None:
     source = parse("g (float[2,3] x) => (float[2,1] y) { y = ReduceMean<axes = [1]>(x) }")
     result, _ = apply(PASS, source, context(opset=18))
