@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped,unused-ignore]
 from numpy.typing import NDArray
 
 from onnxq.errors import DataError, ModelFileError, UnsupportedModelError
@@ -24,7 +25,7 @@ Feed = Mapping[str, NDArray[Any]]
 Source: TypeAlias = Model | onnx.ModelProto | bytes | str | PathLike[str]
 
 #: Protobuf cannot serialize more; a larger model goes to ONNX Runtime as a file.
-LARGEST_MESSAGE = (1 << 31) - (1 << 20)
+LARGEST_MESSAGE = (1 << 31) - (1 << 26)
 
 _TYPES: dict[str, Any] = {
     "float": np.float32, "double": np.float64, "float16": np.float16,
@@ -135,20 +136,22 @@ def _source(model: Source, files: contextlib.ExitStack) -> str | bytes:
     """What ONNX Runtime reads: bytes, or the path of a file that *files* may remove later."""
     if isinstance(model, bytes):
         return model
-    if isinstance(model, Model):
-        model = model.to_proto()
-    if not isinstance(model, onnx.ModelProto):
+    if not isinstance(model, (Model, onnx.ModelProto)):
         if not Path(model).is_file():
             raise ModelFileError(f"no such model file: {model}")
         return str(model)
-    try:
-        if model.ByteSize() < LARGEST_MESSAGE:
-            return bytes(model.SerializeToString())
-    except (ValueError, SystemError, RuntimeError):  # protobuf's ways of saying "too large"
-        pass
+    if isinstance(model, onnx.ModelProto):
+        try:
+            if model.ByteSize() < LARGEST_MESSAGE:
+                return bytes(model.SerializeToString())
+        except (EncodeError, ValueError):  # protobuf's ways of saying "too large"
+            pass
+        model = Model.load(model)
+    elif model.stored_bytes() < LARGEST_MESSAGE:
+        return bytes(model.to_proto().SerializeToString())
     folder = files.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
     path = Path(folder) / "model.onnx"
-    onnx.save_model(model, path, save_as_external_data=True, location="model.data")
+    model.save(path, external=True)
     return str(path)
 
 

@@ -19,15 +19,16 @@ PROTO = onnx.parser.parse_model(
 X, K = np.ones((2, 4), np.float32), np.array([5])
 
 
-@pytest.fixture(params=["proto", "bytes", "path", "model", "large"])
+@pytest.fixture(params=["proto", "bytes", "path", "model", "large proto", "large model"])
 def source(request, tmp_path, monkeypatch):
-    if request.param == "large":  # as if the message were too large for protobuf
+    if request.param.startswith("large"):  # as if the message were too large for protobuf
         monkeypatch.setattr(session_module, "LARGEST_MESSAGE", 10)
     if request.param == "path":
         onnx.save(PROTO, tmp_path / "m.onnx")
         return tmp_path / "m.onnx"
-    forms = {"bytes": PROTO.SerializeToString(), "model": Model.load(PROTO)}
-    return forms.get(request.param, PROTO)
+    if request.param.endswith("model"):
+        return Model.load(PROTO)
+    return PROTO.SerializeToString() if request.param == "bytes" else PROTO
 
 
 def test_every_form_of_model_runs(source):
@@ -41,6 +42,19 @@ def test_every_form_of_model_runs(source):
     assert found["z"].tolist() == [[6, 7, 8, 9]] * 2
     assert list(session.run({"x": X, "k": K}, ["y"])) == ["y"]
     assert session.run({"x": X, "k": K}, []) == {}
+
+
+def test_a_large_message_is_not_changed(monkeypatch):
+    monkeypatch.setattr(session_module, "LARGEST_MESSAGE", 10)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(PROTO)
+    weight = np.full((64, 64), 0.5, np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weight, "large"))
+    proto.graph.node.add(op_type="ReduceSum", input=["large"], output=["s"])
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("s", 1, None))
+    before = proto.SerializeToString(deterministic=True)
+    assert Session(proto).run({"x": X, "k": K}, ["s"])["s"] == 2048
+    assert proto.SerializeToString(deterministic=True) == before
 
 
 def test_a_model_that_cannot_be_loaded_quotes_the_runtime():
