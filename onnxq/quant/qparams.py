@@ -58,16 +58,21 @@ class QParams:
 
     def quantize(self, x: NDArray[Any]) -> NDArray[Any]:
         """Codes of *x* (any shape), in the format's numpy dtype; nearest, ties to even."""
-        scale = self._along(self.scale, x.ndim)
-        zero = self._along(self.zero_point, x.ndim)
-        codes = np.rint(x.astype(np.float32) / scale) + zero
-        return np.asarray(np.clip(codes, self.qmin, self.qmax)).astype(self.dtype.numpy)
+        scale, zero = self.along(x.ndim)
+        # what float32 cannot hold exactly lies far beyond the codes of up to 16 bits
+        wide = np.float32 if self.dtype.bits <= 16 else np.float64
+        codes: NDArray[Any] = np.asarray(np.rint(x.astype(np.float32, copy=False) / scale), wide)
+        codes = np.asarray(codes + zero.astype(wide))
+        np.clip(codes, self.qmin, self.qmax, out=codes)
+        return codes.astype(self.dtype.numpy)
 
     def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
         """Real values (float32) of the codes *q*."""
-        zero = self._along(self.zero_point, q.ndim)
-        scale = self._along(self.scale, q.ndim)
-        steps = (q.astype(np.int64) - zero).astype(np.float32)
+        scale, zero = self.along(q.ndim)
+        if self.dtype.bits <= 16:  # differences of such codes are exact in float32
+            steps = q.astype(np.float32) - zero.astype(np.float32)
+        else:
+            steps = (q.astype(np.int64) - zero).astype(np.float32)
         return np.asarray(steps * scale, np.float32)
 
     def fake(self, x: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from onnxq.errors import OptionError
-from onnxq.quant import INT8, UINT8, PerAxis, PerBlock, QuantSpec, ScaleRule
+from onnxq.quant import INT8, UINT8, PerAxis, PerBlock, QParams, QuantSpec, ScaleRule
+from onnxq.quant import dtype as find_dtype
 from onnxq.quant.choose import qparams_from_range, weight_qparams
 
 U8, S8 = QuantSpec(dtype=UINT8), QuantSpec(dtype=INT8, symmetric=True)
@@ -56,6 +57,18 @@ def test_no_range_is_an_error(low, high):
 def test_one_range_cannot_serve_several_channels():
     with pytest.raises(OptionError, match="PerAxis"):
         qparams_from_range(0.0, 1.0, QuantSpec(dtype=UINT8, granularity=PerAxis(0)))
+
+
+@pytest.mark.parametrize("name", ["int4", "uint4", "int7", "uint8", "int16", "int32"])
+def test_codes_saturate_at_the_ends_of_every_format(name):
+    kind = find_dtype(name)
+    q = QParams(np.array(0.5, np.float32), np.array(0), kind)
+    x = np.array([-np.inf, -1e12, 0.0, 1.0, 1e12, np.inf], np.float32)
+    codes = q.quantize(x)
+    assert codes.dtype == kind.numpy
+    expected = [kind.qmin, kind.qmin, 0, 2, kind.qmax, kind.qmax]
+    assert codes.astype(np.int64).tolist() == expected
+    assert q.quantize(np.float32(1.0).reshape(())).astype(int) == 2
 
 
 W = np.random.default_rng(0).standard_t(3, (5, 4, 3, 3)).astype(np.float32)
