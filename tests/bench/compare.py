@@ -34,7 +34,7 @@ ONNXQ = Path(sys.executable).with_name("onnxq")
 
 @dataclass(frozen=True)
 class Setting:
-    """A quantizer and how it is called; *repeat* runs give the median time and memory."""
+    """A quantizer and how it is called; the median of *repeat* runs counts."""
 
     tool: str
     name: str
@@ -84,21 +84,21 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
     model = zoo_program().parent / entry["model"]
     data = folder / f"{name}.npz"
     required(run([sys.executable, zoo_program(), "calib", name, data]))
+    outs = [folder / f"{name}.{number}.onnx" for number in range(len(SETTINGS))]
     rows, files = [], [model]
-    for number, setting in enumerate(SETTINGS):
-        out = folder / f"{name}.{number}.onnx"
-        row = quantized(setting, model, data, out) | {"tool": setting.tool, "setting": setting.name}
+    for setting, out, runs in zip(SETTINGS, outs, in_turns(model, data, outs), strict=True):
+        row = {"tool": setting.tool, "setting": setting.name} | measured(runs, model, out)
         if "error" not in row:
-            row |= scored(name, model, out)
-        if "error" not in row:
-            files.append(out)
+            row |= scored(name, out)
         if "error" in row:
             row["error"] = row["error"].replace(f"{folder}{os.sep}", "")
+        else:
+            files.append(out)
         rows.append(row)
         print(f"{name}: {json.dumps(row)}", flush=True)
     timed = json.loads(required(run([sys.executable, HERE / "speed.py", data, *files])).output)
-    for number, row in enumerate(rows):
-        found = timed.get(str(folder / f"{name}.{number}.onnx"))
+    for row, out in zip(rows, outs, strict=True):
+        found = timed.get(str(out))
         if found is not None:
             row["speed"] = round(timed[str(model)]["ms"] / found["ms"], 3)
             row["kernels"] = {"integer": found["integer"], "float": found["float"]}
@@ -109,22 +109,30 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def quantized(setting: Setting, model: Path, data: Path, out: Path) -> dict[str, Any]:
+def in_turns(model: Path, data: Path, outs: list[Path]) -> list[list[Finished]]:
+    """The runs of each setting; settings take turns, so that a busy machine meets all of them."""
+    runs: list[list[Finished]] = [[] for _ in SETTINGS]
+    for turn in range(max(setting.repeat for setting in SETTINGS)):
+        for setting, out, done in zip(SETTINGS, outs, runs, strict=True):
+            if turn < setting.repeat and not any(r.code for r in done):
+                done.append(run(setting.command(model, data, out)))
+    return runs
+
+
+def measured(runs: list[Finished], model: Path, out: Path) -> dict[str, Any]:
     """Seconds, memory and size of one setting; the error where it has none."""
-    runs = []
-    for _ in range(setting.repeat):
-        runs.append(run(setting.command(model, data, out)))
-        if runs[-1].code:
-            return {"error": runs[-1].reason}
+    for failed in (r for r in runs if r.code):
+        return {"error": failed.reason}
     return {
         "seconds": round(statistics.median(r.seconds for r in runs), 2),
+        "cpu_seconds": round(statistics.median(r.cpu_seconds for r in runs), 2),
         "peak_mb": round(statistics.median(r.peak_mb for r in runs)),
         "bytes": out.stat().st_size,
         "size": round(out.stat().st_size / model.stat().st_size, 4),
     }
 
 
-def scored(name: str, model: Path, out: Path) -> dict[str, Any]:
+def scored(name: str, out: Path) -> dict[str, Any]:
     """What the zoo says about the quantized copy."""
     finished = run([sys.executable, zoo_program(), "eval", name, out, "--json"])
     if finished.code:

@@ -19,10 +19,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finished:
-    """How a process ended. *peak_mb* is its largest resident set, in 10^6 bytes."""
+    """How a process ended.
+
+    *seconds* is wall time, *cpu_seconds* what all its threads computed, which other work on the
+    machine hardly changes; *peak_mb* its largest resident set, in 10^6 bytes.
+    """
 
     code: int
     seconds: float
+    cpu_seconds: float
     peak_mb: float
     output: str
     errors: str
@@ -53,4 +58,5 @@ def run(command: Sequence[str | Path]) -> Finished:
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
     unit = 1 if sys.platform == "darwin" else 1024
-    return Finished(child.returncode, seconds, usage.ru_maxrss * unit / 1e6, *texts)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Finished(child.returncode, seconds, cpu, usage.ru_maxrss * unit / 1e6, *texts)

@@ -43,7 +43,14 @@ def test_every_row_has_its_figures_or_an_error(results: dict[str, Any]) -> None:
     assert results["schema"] == "onnxq-bench/1"
     for network in results["networks"].values():
         for row in network["rows"]:
-            assert "error" in row or {"metric", "sqnr_db", "size", "seconds", "peak_mb"} <= set(row)
+            assert "error" in row or {
+                "metric",
+                "sqnr_db",
+                "size",
+                "seconds",
+                "cpu_seconds",
+                "peak_mb",
+            } <= set(row)
 
 
 def test_goals_tell_reached_from_missed() -> None:
@@ -85,7 +92,9 @@ def test_memory_and_time_are_the_childs() -> None:
 def test_a_failure_says_why() -> None:
     done = program("process").run([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
     assert (done.code, done.reason) == (1, "no such thing")
-    framed = program("process").Finished(2, 0.1, 1, "", "╭─ Error ─╮\n│ no data   │\n╰─────────╯")
+    framed = program("process").Finished(
+        2, 0.1, 0.1, 1, "", "╭─ Error ─╮\n│ no data   │\n╰─────────╯"
+    )
     assert framed.reason == "Error no data"
 
 
