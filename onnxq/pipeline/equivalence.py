@@ -6,7 +6,8 @@ The error of a floating-point output is its largest deviation relative to its la
 
 Values that are NaN, or the same infinity, in both are equal. For integer and other outputs it is
 the share of values that differ, of which one in a hundred is let pass: a decision between two
-nearly equal numbers may fall either way.
+nearly equal numbers may fall either way. Where a model computes in half precision, its own rounding
+is the least that is let pass.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import Model
@@ -25,6 +27,9 @@ Compare = Callable[[Model], Outputs]
 DECISIONS = 0.01
 """Share of the values of an integer output that may differ."""
 
+HALF = 4 * 2.0**-10
+"""Four steps of float16 at 1: what the rounding of a few layers in half precision comes to."""
+
 _TINY = 1e-30
 
 
@@ -35,10 +40,21 @@ def worst(before: Outputs, after: Outputs, tolerance: float) -> tuple[str, float
         b = after.get(key)
         error = float("inf") if b is None else error_of(a, b)
         allowed = tolerance if np.issubdtype(a.dtype, np.inexact) else DECISIONS
+        if a.dtype == np.float16:
+            allowed = max(allowed, HALF)
         ratio = error / max(allowed, _TINY)
         if error > allowed and ratio > excess:
             name, excess, found = key, ratio, error
     return name, found
+
+
+def rounding_of(model: Model, least: float) -> float:
+    """What *model* loses by rounding: *least*, or ``HALF`` where it holds float16 constants."""
+    for node in model.nodes():
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.dtype == np.float16:
+                return max(least, HALF)
+    return least
 
 
 def error_of(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:

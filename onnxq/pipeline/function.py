@@ -16,7 +16,7 @@ from onnxq.errors import OnnxqError, PassError
 from onnxq.graph import Model
 from onnxq.pipeline.base import Pass
 from onnxq.pipeline.context import Context
-from onnxq.pipeline.equivalence import Compare, Outputs, worst
+from onnxq.pipeline.equivalence import Compare, Outputs, rounding_of, worst
 from onnxq.pipeline.journal import Journal, PassRecord
 
 ROUNDING = 1e-5
@@ -80,7 +80,7 @@ class FunctionCheck:
             outputs = self._compare(model)
         except OnnxqError as error:
             failure = error
-        name, error_size = worst(self._reference, outputs, tolerance + ROUNDING)
+        name, error_size = worst(self._reference, outputs, tolerance + rounding_of(model, ROUNDING))
         if failure is not None or name:
             raise self._bisect(segment, name, error_size, tolerance) from failure
         self._start, self._reference = None, outputs
@@ -98,7 +98,7 @@ class FunctionCheck:
             except OnnxqError as failure:
                 return PassError(f"{pass_.name}: the model no longer runs", why=str(failure))
             allowed = pass_.preserves or 0.0
-            output, size = worst(previous, now, allowed + ROUNDING)
+            output, size = worst(previous, now, allowed + rounding_of(model, ROUNDING))
             if output:
                 return PassError(
                     f"{pass_.name}: changed the function of the model",
@@ -119,6 +119,7 @@ def copy_context(ctx: Context) -> Context:
     """A context that can be run on without touching *ctx*: its tables are copied, arrays shared."""
     return dataclasses.replace(
         ctx,
+        groups=list(ctx.groups),
         plan=dataclasses.replace(
             ctx.plan,
             nodes=dict(ctx.plan.nodes),

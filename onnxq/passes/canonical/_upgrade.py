@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import replace_input
 from onnxq.passes._scope import Scope, present
-from onnxq.passes.canonical import _upgrade_six
+from onnxq.passes.canonical._upgrade_six import ADAPTERS as OF_OPSET_7
 from onnxq.pipeline import Context
 
 Adapter = Callable[[Scope, gs.Node, Context], str]
@@ -146,7 +146,7 @@ def _changed(scope: Scope, node: gs.Node, ctx: Context) -> str:
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 ADAPTERS: Mapping[tuple[str, int], Adapter] = {
-    **_upgrade_six.ADAPTERS,
+    **OF_OPSET_7,
     ("Scan", 9): _changed, ("BatchNormalization", 9): _batchnorm_spatial, ("Slice", 10): _slice,
     ("Upsample", 9): _upsample_input, ("Upsample", 10): _upsample,
     ("TopK", 10): _topk, ("Clip", 11): _clip, ("Pad", 11): _pad,
