@@ -102,15 +102,17 @@ def worst_layers(result: DemoResult) -> RenderableType:
 
     from onnxq.report.units import bar, db_text, tone
 
+    alone = all(layer.get("isolated_sqnr_db") is not None for layer in result.worst)
+    key = "isolated_sqnr_db" if alone else "cumulative_sqnr_db"
     table = Table.grid(padding=(0, 2))
     for layer in result.worst:
-        isolated = layer.get("isolated_sqnr_db")
-        value = layer.get("cumulative_sqnr_db") if isolated is None else isolated
+        value = layer[key]
         table.add_row(
             Text(str(layer["node"])),
             Text(str(layer["op_type"]), style="dim"),
             Text(f"{db_text(value)} dB", style=f"bold {tone(value)}", justify="right"),
             Text("" if value is None else bar(value, 20), style=tone(value)),
         )
-    head = Text.assemble(("The five worst layers", "bold"), ("  SQNR, higher is better", "dim"))
+    where = "each alone" if alone else "up to here"
+    head = Text.assemble(("The five worst layers", "bold"), (f"  SQNR, {where}", "dim"))
     return Group(head, table)
