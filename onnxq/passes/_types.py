@@ -28,10 +28,12 @@ def element_type(tensor: gs.Tensor, ctx: Context) -> int | None:
 
 
 class Stated:
-    """Types and shapes that hold for every input: what the model states and ONNX infers of it.
+    """Types and shapes that hold for every input: those that follow from the model's inputs.
 
     They differ from ``Context.shape``, which may have been measured on one sample and then holds
-    for that sample only. Inference runs when something is asked for the first time.
+    for that sample only. Shapes that a file states of tensors in the middle are not believed
+    either: a batch that was freed by hand in the inputs alone is still fixed there. Inference
+    runs when something is asked for the first time.
     """
 
     def __init__(self, model: Model) -> None:
@@ -42,7 +44,10 @@ class Stated:
         """What is known, by tensor name; from the model as it is when this is called first."""
         if self._types is None:
             proto = self._model.to_proto(embed=False)
-            # where inference cannot run, what the model states remains
+            for value in (*proto.graph.value_info, *proto.graph.output):
+                if value.type.HasField("tensor_type"):
+                    value.type.tensor_type.ClearField("shape")
+            # where inference cannot run, the stated types and the inputs remain
             with contextlib.suppress(RuntimeError, ValueError, onnx.shape_inference.InferenceError):
                 if proto.ByteSize() < _MESSAGE_LIMIT:
                     proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)

@@ -6,7 +6,7 @@ import pytest
 
 from onnxq.errors import OptionError
 from onnxq.passes.canonical.fold_constants import FoldConstants
-from tests.passes.golden import check
+from tests.passes.golden import check, context
 
 PASS = FoldConstants()
 
@@ -42,6 +42,14 @@ def test_stated_dimensions() -> None:
         """g (float[2,3] x, float[6] z) => (float[3,2] y, int64 n) <int64[2] c = {3, -1}>
         { y = Reshape(z, c)  n = Size(x) }""",
         declines=[("size", "its value 'n' is an output of a graph")],
+    )
+
+
+def test_shapes_stated_in_the_middle_are_not_believed() -> None:
+    check(
+        PASS,
+        """g (float[N,3] x) => (int64[2] y) <float[1,3] a> { a = Relu(x)  s = Shape(a)  y = Neg(s) }""",
+        ctx=context(),
     )
 
 
