@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model
 from onnxq.passes._scope import Scope
+from onnxq.passes.canonical._defaults import OPTIONAL, fix_defaults
 from onnxq.pipeline import Context, Pass, Stage
 
 _KINDS = {
@@ -19,8 +20,6 @@ _KINDS = {
     "value_int": np.int64,
     "value_ints": np.int64,
 }
-_DEFAULTS_ARE_OPTIONAL = 4
-"""The first IR version in which an initializer need not be an input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,10 @@ class ConstantsToInitializers(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         """Convert every Constant node that can be, and defaults of inputs."""
-        _fix_defaults(model, ctx)
+        wished = model.header.ir_version >= OPTIONAL
+        count = fix_defaults(model)
+        if count and wished:
+            ctx.journal.warn(f"{count} inputs have stored values; these are constants from here on")
         scope = Scope(model)
         for node in scope.sites("Constant"):
             result = node.outputs[0]
@@ -70,23 +72,6 @@ class ConstantsToInitializers(Pass):
                 ctx.decline(node, constant)
                 continue
             scope.store(node, [constant])
-
-
-def _fix_defaults(model: Model, ctx: Context) -> None:
-    """Take initializers off the list of inputs."""
-    defaults = 0
-    for graph in model.graphs():
-        kept = model.carried.graphs.get(model.uid(graph))
-        if kept is not None:
-            fed = {model.uid(t) for t in graph.inputs}
-            defaults += len(kept.inputs)
-            kept.inputs = [i for i in kept.inputs if i in fed]
-            defaults -= len(kept.inputs)
-    if defaults and model.header.ir_version >= _DEFAULTS_ARE_OPTIONAL:
-        ctx.journal.warn(f"{defaults} inputs have stored values; these are constants from here on")
-    if defaults:
-        model.header.ir_version = max(model.header.ir_version, _DEFAULTS_ARE_OPTIONAL)
-        model.graph.ir_version = model.header.ir_version
 
 
 def _stored(node: gs.Node, name: str) -> gs.Constant | str:

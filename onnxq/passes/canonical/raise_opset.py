@@ -10,6 +10,7 @@ import onnx
 from onnxq.errors import OptionError
 from onnxq.graph import Model
 from onnxq.passes._scope import Scope
+from onnxq.passes.canonical._defaults import OPTIONAL, fix_defaults, raise_ir
 from onnxq.passes.canonical._upgrade import ADAPTERS, misfit
 from onnxq.passes.canonical._upgrade_six import misread
 from onnxq.pipeline import Context, Pass, Stage
@@ -109,8 +110,9 @@ def _rewrite(model: Model, ctx: Context, wanted: int) -> tuple[str, str] | None:
 def _stamp(model: Model, wanted: int) -> None:
     for graph in model.graphs():
         graph.opset = wanted
-    model.header.ir_version = max(model.header.ir_version, _least_ir(wanted))
-    model.graph.ir_version = model.header.ir_version
+    if model.header.ir_version < OPTIONAL:
+        fix_defaults(model)  # listed as inputs because they had to be
+    raise_ir(model, _least_ir(wanted))
 
 
 def _least_ir(opset: int) -> int:
