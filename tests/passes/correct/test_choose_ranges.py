@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onnxq.errors import OptionError
+from onnxq.quant.ranges import RANGE_METHODS
+from tests.passes.stages import run
+
+TEXT = """g (float[1,2,4,4] x) => (float[1,2,4,4] y)
+    <float[2,2,1,1] w, float[2,2,1,1] v>
+    { [one] a = Conv (x, w)  [relu] r = Relu (a)  [move] t = Transpose <perm = [0, 1, 3, 2]> (r)
+      [two] y = Conv (t, v) }"""
+EYE = {n: np.eye(2, dtype=np.float32).reshape(2, 2, 1, 1) for n in "wv"}
+DATA = [{"x": np.linspace(-k, 2 * k, 32, dtype=np.float32).reshape(1, 2, 4, 4)} for k in (1, 2, 3)]
+
+
+def test_minmax() -> None:
+    _, ctx = run(TEXT, "plan-kernels,choose-ranges", weights=EYE, data=DATA)
+    x, r = ctx.qparams["x"], ctx.qparams["r"]
+    assert float(x.scale) == pytest.approx(9 / 255)
+    assert int(x.zero_point) == 85
+    assert float(r.scale) == pytest.approx(6 / 255), "the part below zero is absorbed"
+    assert int(r.zero_point) == 0
+    assert ctx.qparams["t"] is r, "data movement shares the scale"
+
+
+@pytest.mark.parametrize("method", RANGE_METHODS)
+def test_methods_stay_within_the_extremes(method: str) -> None:
+    recipe = f"plan-kernels,choose-ranges{{method={method}}}"
+    _, ctx = run(TEXT, recipe, weights=EYE, data=DATA)
+    low, high = ctx.qparams["x"].real_range
+    assert -3.05 <= low < 0 < high <= 6.05
+    assert ctx.qparams["x"].scale.shape == ()
+
+
+def test_one_range_for_a_join() -> None:
+    text = """g (float[1,2,4,4] x, float[1,2,4,4] z) => (float[1,4,4,4] y)
+        <float[2,2,1,1] w, float[2,2,1,1] v, float[4,4,1,1] u>
+        { [one] a = Conv (x, w)  [two] b = Conv (z, v)  [join] c = Concat <axis = 1> (a, b)
+          [last] y = Conv (c, u) }"""
+    data = [{"x": DATA[0]["x"], "z": 4 * DATA[0]["x"]}]
+    _, ctx = run(text, "plan-kernels,choose-ranges", weights=EYE, data=data)
+    assert ctx.qparams["a"] is ctx.qparams["b"] is ctx.qparams["c"]
+    assert float(ctx.qparams["c"].scale) == pytest.approx(12 / 255)
+
+
+def test_tensor_of_zeros_has_a_scale() -> None:
+    data = [{"x": np.zeros((1, 2, 4, 4), np.float32)}]
+    for method in RANGE_METHODS:
+        _, ctx = run(TEXT, f"plan-kernels,choose-ranges{{method={method}}}", data=data)
+        assert float(ctx.qparams["x"].scale) > 0
+
+
+def test_refusals() -> None:
+    with pytest.raises(OptionError, match="percentile=30"):
+        run(TEXT, "plan-kernels,choose-ranges{method=percentile,percentile=30}")
+    with pytest.raises(OptionError, match="minmax, moving-average"):
+        run(TEXT, "plan-kernels,choose-ranges{method=maxmin}")
