@@ -25,7 +25,8 @@ class OverrideTensors(Pass):
     """Replace parts of the plan of single tensors by what the user says.
 
     What it does
-        Reads a TOML file with one table a tensor (a name or a glob); the keys ``dtype``,
+        Reads a TOML file with one table a tensor (a name or a glob; where several match, each
+        adds to those before it); the keys ``dtype``,
         ``symmetric``, ``narrow_range``, ``granularity`` ("tensor", "channel" with ``axis``) and
         ``range`` ([low, high], instead of a calibrated one) replace what was planned.
 
@@ -56,18 +57,20 @@ class OverrideTensors(Pass):
     file: str = ""
 
     def run(self, model: Model, ctx: Context) -> None:
-        planned = {n: s for n, s in ctx.plan.tensors.items() if isinstance(s, QuantSpec)}
+        specs = {n: s for n, s in ctx.plan.tensors.items() if isinstance(s, QuantSpec)}
+        ranges: dict[str, tuple[float, float]] = {}
         for pattern, table in _read(self.file).items():
-            matches = [n for n in planned if n == pattern or fnmatchcase(n, pattern)]
+            where = f"{self.file}: '{pattern}'"
+            matches = [n for n in specs if n == pattern or fnmatchcase(n, pattern)]
             if not matches:
-                raise UnknownNameError("quantized tensor", pattern, planned)
+                raise UnknownNameError("quantized tensor", pattern, specs)
             for name in matches:
-                spec = _changed(planned[name], table, f"{self.file}: '{pattern}'")
+                specs[name] = _changed(specs[name], table, where)
                 if "range" in table:
-                    low, high = _range(table["range"], f"{self.file}: '{pattern}'")
-                    ctx.plan.tensors[name] = Fixed(qparams_from_range(low, high, spec))
-                else:
-                    ctx.plan.tensors[name] = spec
+                    ranges[name] = _range(table["range"], where)
+        ctx.plan.tensors.update(specs)
+        for name, (low, high) in ranges.items():
+            ctx.plan.tensors[name] = Fixed(qparams_from_range(low, high, specs[name]))
 
 
 def _read(file: str) -> Mapping[str, Mapping[str, Any]]:
@@ -101,7 +104,12 @@ def _changed(spec: QuantSpec, table: Mapping[str, Any], where: str) -> QuantSpec
         before = spec.granularity.axis if isinstance(spec.granularity, PerAxis) else 0
         axis = int(table.get("axis", before))
         changes["granularity"] = PerTensor() if kind == "tensor" else PerAxis(axis)
-    return replace(spec, **changes)
+    changed = replace(spec, **changes)
+    if changed.pair_sum_limit is not None and not (
+        changed.symmetric and changed.dtype == spec.dtype
+    ):
+        changed = replace(changed, pair_sum_limit=None)  # a promise about the format before
+    return changed
 
 
 def _range(value: object, where: str) -> tuple[float, float]:
