@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import INT32, Derived, QParams
 
 _LIMIT = float(2**31 - 1)
+_FINE = float(2**22)
+"""Steps that a bias has at least in a channel whose weights are all 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,8 @@ class QuantizeBiases(Pass):
     What it does
         ``q_b = round(b / (s_x · s_w))``, per output channel where the weight is. Where ``q_b``
         would not fit into 32 bits, the channel's weight scale is raised until it does, and its
-        weights are rounded again.
+        weights are rounded again. Where all weights of a channel are 0, any scale is exact for
+        them: one is taken that is fine enough for the bias.
 
     Why
         The accumulator of an integer kernel holds ``Σ q_x · q_w`` in units of ``s_x · s_w``: a
@@ -56,6 +60,7 @@ class QuantizeBiases(Pass):
             assert weight is not None, w
             s_x, s_w = float(ctx.qparams[x].scale), ctx.qparams[w].scale.astype(np.float64)
             flat = bias.reshape(-1).astype(np.float64)
+            s_w = self._dead(ctx, w, s_x, s_w, flat)
             need = np.abs(flat) / (_LIMIT * 0.999 * s_x)
             if s_w.ndim == 0:
                 need = need.max(initial=0.0)
@@ -77,3 +82,20 @@ class QuantizeBiases(Pass):
                 axis=0 if scale.ndim else None,
             )
             ctx.integers[name] = np.clip(codes, -_LIMIT, _LIMIT).astype(np.int32)
+
+    def _dead(
+        self, ctx: Context, w: str, s_x: float, s_w: NDArray[np.float64], bias: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Weight scales, made fine enough for the bias where all codes of a channel are 0."""
+        qparams, codes = ctx.qparams[w], np.asarray(ctx.integers[w], np.int64)
+        if qparams.axis is None:
+            alive, largest = np.any(codes != qparams.zero_point), np.abs(bias).max(initial=0.0)
+        else:
+            rows = np.moveaxis(codes, qparams.axis, 0).reshape(len(s_w), -1)
+            alive = np.any(rows != qparams.zero_point[:, None], axis=1)
+            largest = np.abs(bias)
+        dead = np.logical_not(alive)
+        fine = np.where(dead & (largest > 0), largest / (s_x * _FINE), s_w)
+        if np.any(fine < s_w):
+            ctx.qparams[w] = replace(qparams, scale=np.minimum(s_w, fine).astype(np.float32))
+        return ctx.qparams[w].scale.astype(np.float64)
