@@ -32,6 +32,8 @@ def why_not(node: gs.Node, rule: OpRule | None, model: Model, ctx: Context) -> s
     """Why *node* cannot run on integers on the target; None where it can."""
     if node.name in ctx.plan.excluded:
         return ctx.plan.excluded[node.name]
+    if not node.name:
+        return "it has no name: 'name-nodes' gives one"
     if node.domain not in (None, "", "ai.onnx"):
         return f"custom operator {node.domain}.{node.op}"
     if rule is None:
