@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -133,13 +134,13 @@ def measured(runs: list[Finished], model: Path, out: Path) -> dict[str, Any]:
 
 
 def scored(name: str, out: Path) -> dict[str, Any]:
-    """What the zoo says about the quantized copy."""
+    """What the zoo says about the quantized copy; an SQNR of None means that it is exact."""
     finished = run([sys.executable, zoo_program(), "eval", name, out, "--json"])
     if finished.code:
         return {"error": f"written, but does not run: {finished.reason}"}
     result = json.loads(finished.output)
     kept = {key: result[key] for key in ("metric", "sqnr_db", "agree") if key in result}
-    return {key: round(value, 4) for key, value in kept.items()}
+    return {k: round(v, 4) if math.isfinite(v) else None for k, v in kept.items()}
 
 
 def memory(name: str, folder: Path) -> list[dict[str, Any]]:
@@ -196,7 +197,7 @@ def main() -> None:
     }
     order = [name for name in entries() if name in result["networks"]]
     result["networks"] = {name: result["networks"][name] for name in order}
-    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    given.out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

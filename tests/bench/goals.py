@@ -7,6 +7,7 @@ not measured is not judged.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ def goals(networks: Mapping[str, Any], memory: list[dict[str, Any]]) -> Iterator
         if "error" in ours:
             yield Goal(f"{name}: goes through ({ours['error']})", 1, 0, least=True)
             continue
-        yield Goal(f"{name}: SQNR dB", SQNR.get(name, 5.0), ours["sqnr_db"], least=True)
+        decibels = math.inf if ours["sqnr_db"] is None else ours["sqnr_db"]
+        yield Goal(f"{name}: SQNR dB", SQNR.get(name, 5.0), decibels, least=True)
         if name in SIZE:
             yield from conv_networks(name, rows)
         if name == "yolox_nano":

@@ -45,7 +45,9 @@ def samples(model: Path, archive: Path) -> Iterator[dict[str, np.ndarray]]:
     with np.load(archive) as found:
         arrays = {key: found[key] for key in found.files}
     for i in range(len(next(iter(arrays.values())))):
-        yield {k: a[i : i + 1] if a.ndim == ranks[k] else a[i] for k, a in arrays.items()}
+        yield {
+            k: a[i : i + 1] if a.ndim == ranks[k] else np.asarray(a[i]) for k, a in arrays.items()
+        }
 
 
 class Reader(CalibrationDataReader):

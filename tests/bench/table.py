@@ -28,6 +28,10 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], text_columns: i
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
 
 
+def decibels(row: Row) -> str:
+    return "exact" if row["sqnr_db"] is None else number(row["sqnr_db"], 1)
+
+
 def number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
@@ -49,7 +53,7 @@ def close_up(networks: Mapping[str, Any]) -> str:
                 continue
             agree = f"{row['agree']:.1f} %" if "agree" in row else "–"
             rows.append([
-                "", made, number(row["metric"], 2), agree, number(row["sqnr_db"], 1),
+                "", made, number(row["metric"], 2), agree, decibels(row),
                 number(row["size"], 3), number(row["seconds"], 1), str(row["peak_mb"]),
                 number(row.get("speed"), 2),
             ])  # fmt: skip
@@ -73,7 +77,9 @@ def others(networks: Mapping[str, Any]) -> str:
         peer, ours = by[PEER], by[OURS]
 
         def value(row: Row, key: str, digits: int) -> str:
-            return problem(row) if "error" in row else number(row.get(key), digits)
+            if "error" in row:
+                return problem(row)
+            return decibels(row) if key == "sqnr_db" else number(row.get(key), digits)
 
         rows.append([
             name, found["metric"], number(found["float"], 2), value(peer, "metric", 2),
