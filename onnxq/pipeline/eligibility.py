@@ -99,11 +99,8 @@ def _why_not_operator(node: gs.Node, rule: OpRule, ctx: Context) -> str | None:
         return _why_not_gemm(node)
     if node.op == "MatMul" and ctx.rank(node.inputs[1]) == 1:
         return "its weight is a vector"
-    if node.op == "Resize" and _text(node.attrs.get("mode", "nearest")) not in (
-        "nearest",
-        "linear",
-    ):
-        return "integer resizing is nearest or linear, not cubic"
+    if node.op == "Resize" and (mode := _text(node.attrs.get("mode", "nearest"))) != "nearest":
+        return f"integers are resized in mode nearest only, not {mode}"
     if rule.role is Role.ELEMENTWISE and node.op in ("Add", "Mul"):
         return _why_not_bias_add(node, ctx)
     return None
