@@ -6,7 +6,7 @@ _CANONICAL = (
 )
 _FUSE = (
     "fuse-activation-clip,fuse-pad,fuse-batchnorm,fuse-batchnorm-forward,"
-    "fuse-affine,fuse-matmul-add"
+    "fuse-affine,fuse-matmul-add,unshare-weights"
 )
 
 RECIPES: dict[str, str] = {
