@@ -30,16 +30,36 @@ def kernels(model: Model, providers: Sequence[Provider] = ()) -> dict[str, str]:
 
     Only nodes that run on integers are in the result: integer kernels by their name
     (``QLinearConv``), data movement on 8-bit values as ``MaxPool (8 bit)``. A fused node keeps the
-    name of the node that it was made from.
+    name of the node that it was made from. Data movement between integers that the optimizer has
+    merged with its neighbours, or moved elsewhere under another name, is ``Transpose (merged)``.
 
     Raises:
         UnsupportedModelError: ONNX Runtime cannot load the model.
     """
+    proto = model.to_proto()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
-        Session(model.to_proto(), providers, optimized_path=path)
+        Session(proto, providers, optimized_path=path)
         optimized = onnx.load(path, load_external_data=False)
-    return integer_nodes(optimized.graph)
+    left = {_COPY.sub("", node.name) for node in optimized.graph.node}
+    merged = {n: f"{op} (merged)" for n, op in _moves(proto.graph).items() if n not in left}
+    return merged | integer_nodes(optimized.graph)
+
+
+def _moves(graph: onnx.GraphProto) -> dict[str, str]:
+    """Operators of the nodes between DequantizeLinear and QuantizeLinear that only move data."""
+    codes = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    users: dict[str, set[str]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, set()).add(node.op_type)
+    return {
+        node.name: node.op_type
+        for node in graph.node
+        if node.op_type in _MOVES
+        and node.input[0] in codes
+        and all(users.get(name) == {"QuantizeLinear"} for name in node.output)
+    }
 
 
 def integer_nodes(graph: onnx.GraphProto) -> dict[str, str]:
