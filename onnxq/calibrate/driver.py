@@ -87,9 +87,10 @@ def _update(states: dict[AnyObserver, Any], sample: int, values: NDArray[Any]) -
     with np.errstate(over="ignore"):
         x = np.asarray(values, np.float32)
     low, high = bounds(x)
-    left_out = 0
+    left_out, shaped = 0, x
     if not (np.isfinite(low) and np.isfinite(high)):
         finite = x[np.isfinite(x)]
+        shaped = np.where(np.isfinite(x), x, np.float32(np.nan))
         left_out, x = x.size - finite.size, finite
         if not x.size:
             return left_out
@@ -99,5 +100,6 @@ def _update(states: dict[AnyObserver, Any], sample: int, values: NDArray[Any]) -
         if bounded is not None:  # spares a second look for the extremes
             states[observer] = bounded(state, sample, x, low, high)
         else:
-            states[observer] = observer.update(state, sample, x)
+            whole = getattr(observer, "shaped", False)
+            states[observer] = observer.update(state, sample, shaped if whole else x)
     return left_out

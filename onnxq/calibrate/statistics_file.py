@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.calibrate.channel_extremes import ChannelExtremes
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.histogram import Histogram
 from onnxq.calibrate.observer import AnyObserver
@@ -28,7 +29,11 @@ from onnxq.errors import DataError, OutputError
 
 FORMAT = "onnxq-statistics/1"
 #: Observers that a file may name; their fields are stored with them.
-KINDS: Mapping[str, type[Any]] = {"extremes": Extremes, "histogram": Histogram}
+KINDS: Mapping[str, type[Any]] = {
+    "extremes": Extremes,
+    "histogram": Histogram,
+    "channel-extremes": ChannelExtremes,
+}
 
 
 def save_statistics(

@@ -15,7 +15,7 @@ RECIPES: dict[str, str] = {
         "quantize-weights{method=minmax},quantize-biases,insert-qdq"
     ),
     "balanced": (
-        f"{_CANONICAL},{_FUSE},plan-kernels,keep-wide-joins,choose-ranges{{method=mse}},"
+        f"{_CANONICAL},{_FUSE},equalize-silu,plan-kernels,keep-wide-joins,choose-ranges{{method=mse}},"
         "quantize-weights{method=mse},quantize-biases,insert-qdq"
     ),
 }

@@ -1,0 +1,80 @@
+"""Smallest and largest value of each channel, over all samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelExtremesState:
+    """Extremes by channel.
+
+    Attributes:
+        low, high: float32 [channels], NaN where no finite value was seen; [0] where no sample was.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    @property
+    def magnitude(self) -> NDArray[np.float64]:
+        """Largest |value| of each channel, float64 [channels]; 0 where none was seen."""
+        largest = np.fmax(np.abs(self.low), np.abs(self.high))
+        return np.nan_to_num(largest.astype(np.float64), nan=0.0)
+
+
+@dataclass(frozen=True)
+class ChannelExtremes:
+    """Extremes along one axis: 8 bytes a channel, however many samples there are.
+
+    Smallest and largest are exact, associative and commutative, so that merging is too.
+
+    Attributes:
+        axis: the axis that is kept, counted from the front.
+    """
+
+    axis: int = 1
+
+    @property
+    def key(self) -> str:
+        """Name of the measurement."""
+        return f"channel-extremes{{axis={self.axis}}}"
+
+    @property
+    def shaped(self) -> bool:
+        """True: values that are not finite come as NaN in their place, not left out."""
+        return True
+
+    def init(self) -> ChannelExtremesState:
+        """No sample."""
+        return ChannelExtremesState(np.empty(0, np.float32), np.empty(0, np.float32))
+
+    def update(
+        self, state: ChannelExtremesState, sample: int, x: NDArray[Any]
+    ) -> ChannelExtremesState:
+        """*state* with the values *x*, which has the axis; NaN is passed over."""
+        if not x.size:
+            return state
+        others = tuple(i for i in range(x.ndim) if i != self.axis)
+        values = np.asarray(x, np.float32)
+        low, high = np.fmin.reduce(values, axis=others), np.fmax.reduce(values, axis=others)
+        # no negative zero: equal values, equal bits
+        return self.merge(state, ChannelExtremesState(low + np.float32(0), high + np.float32(0)))
+
+    def merge(self, a: ChannelExtremesState, b: ChannelExtremesState) -> ChannelExtremesState:
+        """Extremes of both, which have equally many channels."""
+        if not a.low.size or not b.low.size:
+            return b if not a.low.size else a
+        return ChannelExtremesState(np.fmin(a.low, b.low), np.fmax(a.high, b.high))
+
+    def to_arrays(self, state: ChannelExtremesState) -> dict[str, NDArray[Any]]:
+        """Arrays ``low``, ``high``."""
+        return {"low": state.low, "high": state.high}
+
+    def from_arrays(self, arrays: dict[str, NDArray[Any]]) -> ChannelExtremesState:
+        """Inverse of ``to_arrays``."""
+        return ChannelExtremesState(arrays["low"], arrays["high"])

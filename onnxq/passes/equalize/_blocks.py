@@ -1,0 +1,127 @@
+"""Channels whose factors are chosen together, and how the factors are written into the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.graph import constant_value, replace_input
+from onnxq.passes._scope import Scope, present
+from onnxq.passes.equalize._channels import Channels
+from onnxq.passes.equalize._ends import Ids, Reader, Source
+from onnxq.pipeline import Context
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sources that share a scale: all channels of each, and what is coupled to them.
+
+    Attributes:
+        roots: the variables that can be chosen, ascending, int64 [n].
+        members: all variables that they stand for.
+        sources: the layers, at least one of them with a SiLU.
+        readers, rounded: as in ``Channels``, those with variables of the block.
+        frozen: which roots have to keep the factor 1, bool [n].
+        reason: why nothing can be scaled; empty where something can.
+    """
+
+    roots: Ids
+    members: Ids
+    sources: list[Source]
+    readers: list[Reader]
+    rounded: list[tuple[gs.Tensor, Ids]]
+    frozen: NDArray[np.bool_]
+    reason: str
+    _root_of: Ids
+
+    def has(self, ids: Ids) -> NDArray[np.bool_]:
+        """Which of *ids* are of the block."""
+        return np.isin(self._root_of[ids], self.roots)
+
+    def where(self, ids: Ids) -> Ids:
+        """Positions of *ids*, which are of the block, among its roots."""
+        return np.searchsorted(self.roots, self._root_of[ids])
+
+
+def blocks(channels: Channels) -> list[Block]:
+    """The blocks of *channels* with a SiLU, in graph order."""
+    root_of = channels.roots()
+    links: nx.Graph[int] = nx.Graph()
+    for source in channels.sources:
+        nx.add_path(links, root_of[source.ids].tolist())
+    frozen = np.zeros(channels.count, bool)
+    frozen[root_of[list(channels.frozen)]] = True
+    block_of = np.full(channels.count, -1)
+    for number, component in enumerate(nx.connected_components(links)):
+        block_of[list(component)] = number
+    block_of = block_of[root_of]
+    found = []
+    silus = (s for s in channels.sources if s.sigmoid is not None)
+    for number in dict.fromkeys(int(block_of[s.ids[0]]) for s in silus):
+        mine = block_of == number
+        members = np.flatnonzero(mine)
+        roots = np.unique(root_of[members])
+        stuck = frozen[roots]
+        reasons = [channels.frozen[i] for i in members.tolist() if i in channels.frozen]
+        readers = [r for r in channels.readers if mine[r.ids].any()]
+        reason = reasons[0] if stuck.all() else "" if readers else "no layer reads it"
+        found.append(
+            Block(
+                roots,
+                members,
+                [s for s in channels.sources if mine[s.ids[0]]],
+                readers,
+                [(t, ids) for t, ids in channels.rounded if mine[ids].any()],
+                stuck,
+                reason,
+                root_of,
+            )
+        )
+    return found
+
+
+def apply(channels: Channels, a: NDArray[np.float64]) -> None:
+    """Scale the sources by *a* [variables], put 1/a into gates, divide the readers' weights."""
+    scope = Scope(channels.model)
+    for source in channels.sources:
+        factor = a[source.ids]
+        if (factor == 1).all():
+            continue
+        rank = len(source.conv.inputs[1].shape)
+        _scale(scope, source.conv, 1, factor.reshape([-1] + [1] * (rank - 1)))
+        if present(source.conv, 2):
+            _scale(scope, source.conv, 2, factor)
+        if source.sigmoid is not None:
+            _gate(
+                scope,
+                channels.ctx,
+                source.sigmoid,
+                (1 / factor).reshape([1, -1] + [1] * (rank - 2)),
+            )
+    for reader in channels.readers:
+        factor = a[reader.ids]
+        if (factor != 1).any():
+            _scale(scope, reader.node, 1, reader.spread(1 / factor))
+
+
+def _scale(scope: Scope, node: gs.Node, index: int, factor: NDArray[np.float64]) -> None:
+    value = constant_value(node.inputs[index])
+    assert value is not None
+    scope.set_constant(node, index, (value * factor).astype(np.float32))
+
+
+def _gate(scope: Scope, ctx: Context, sigmoid: gs.Node, k: NDArray[np.float64]) -> None:
+    """Let *sigmoid* read its input times *k*."""
+    x, model = sigmoid.inputs[0], scope.model
+    base = sigmoid.name or sigmoid.outputs[0].name
+    constant = gs.Constant(model.unique_name(f"{x.name}__unscale"), k.astype(np.float32))
+    result = gs.Variable(model.unique_name(f"{x.name}__unscaled"), x.dtype, x.shape)
+    name = model.unique_name(f"{base}__unscale")
+    if x.name in ctx.facts:
+        ctx.facts[result.name] = ctx.facts[x.name]
+    scope.insert(sigmoid, "Mul", [x, constant], [result], name=name)
+    replace_input(sigmoid, 0, result)
