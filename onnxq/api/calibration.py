@@ -78,11 +78,10 @@ class Calibration:
         self._digest = model_digest(model)
         if self.statistics is not None and self.statistics.exists():
             kept = load_statistics(self.statistics, self._digest, self.source.digest())
-            if not kept.missing(wanted):
-                self.measured = kept
-                return kept
             self.measured = kept
             wanted = kept.missing(wanted)
+            if not wanted:
+                return kept
         length = self.source.length
         total = None if length is None else self.split.calibration_samples
         found = calibrate(
@@ -93,7 +92,7 @@ class Calibration:
             progress=lambda done: self.progress.advance(done, total),
         )
         self.measured = self.measured.merge(found)
-        return found
+        return self.measured
 
     def finish(self, ctx: Context) -> None:
         """Keep the statistics where asked to; note what the user should know of the data."""

@@ -18,23 +18,32 @@ from onnxq.quant.states import HistogramState
 class Histogram:
     """Counts on the finest power-of-two grid on which all values span at most *bins* bins.
 
-    The state is a function of the multiset of values alone, so merging is exact, associative and
-    commutative. At least half of *bins* bins lie between the extremes.
+    The state is a function of the multiset of counted values alone, so merging is exact,
+    associative and commutative. At least half of *bins* bins lie between the extremes, which are
+    those of all values.
+
+    Of a tensor with more than *values* values in one sample every k-th is counted, k times, with k
+    the smallest odd number that leaves at most *values*. (Odd, so that it does not fall into step
+    with rows of even length.) A hundred samples still give millions of values.
 
     Attributes:
         bins: most bins of a state, at least 2; memory is 8 · bins bytes a tensor.
+        values: most values counted of one tensor in one sample, at least 1.
     """
 
     bins: int = 4096
+    values: int = 1 << 15
 
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise OptionError(f"a histogram of {self.bins} bins", hint="at least 2, such as 4096")
+        if self.values < 1:
+            raise OptionError(f"a histogram of {self.values} values a sample", hint="at least 1")
 
     @property
     def key(self) -> str:
         """Name of the measurement."""
-        return f"histogram{{bins={self.bins}}}"
+        return f"histogram{{bins={self.bins},values={self.values}}}"
 
     def init(self) -> HistogramState:
         """No value."""
@@ -49,8 +58,9 @@ class Histogram:
     ) -> HistogramState:
         """The same where the extremes *low* and *high* of *x* are known already."""
         exponent, start, bins, low, high = self._grid(state, low, high)
-        flat = np.ascontiguousarray(x, np.float32).reshape(-1)
-        counts = count(flat, exponent, start, bins)
+        step = -(-x.size // self.values) | 1
+        flat = np.ascontiguousarray(x.reshape(-1)[::step], np.float32)
+        counts = count(flat, exponent, start, bins) * step
         _add(counts, start, state, exponent)
         return HistogramState(exponent, start, counts, low, high)
 

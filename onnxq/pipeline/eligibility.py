@@ -167,3 +167,26 @@ def clamp(node: gs.Node) -> tuple[float, float] | None:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+_FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish", "Gelu": "gelu"}
+
+
+def read_through(tensor: gs.Tensor, outputs: set[int]) -> str | None:
+    """The activation function that alone reads *tensor*, None where something else does too.
+
+    ``x · Sigmoid(x)`` is ``"silu"``. *outputs* are the ids of graph outputs.
+    """
+    users = [user for user, _ in consumers(tensor)]
+    if id(tensor) in outputs or not users:
+        return None
+    if len(users) == 1:
+        return _FUNCTIONS.get(users[0].op)
+    kinds = {user.op: user for user in users}
+    if len(users) != 2 or set(kinds) != {"Sigmoid", "Mul"}:
+        return None
+    gate = kinds["Sigmoid"].outputs[0]
+    gated = [user for user, _ in consumers(gate)]
+    if len(gated) == 1 and gated[0] is kinds["Mul"] and id(gate) not in outputs:
+        return "silu"
+    return None

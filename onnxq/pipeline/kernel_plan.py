@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, consumers, is_constant, producer
 from onnxq.pipeline.context import Context
-from onnxq.pipeline.eligibility import Absorption, absorbed, why_not
+from onnxq.pipeline.eligibility import Absorption, absorbed, read_through, why_not
 from onnxq.pipeline.plan import NodePlan
 from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype
 from onnxq.targets import OpRule, Role
@@ -36,6 +36,7 @@ def plan_kernels(model: Model, ctx: Context) -> None:
     for i, (node, rule) in rules.items():
         if i in chosen:
             _plan(node, rule, ends[i], chosen, ctx)
+    _read_through(model, outputs, ctx)
     _share_joins(model, ctx)
 
 
@@ -74,11 +75,23 @@ def _plan(node: gs.Node, rule: OpRule, end: Absorption, chosen: set[int], ctx: C
     )
 
 
+def _read_through(model: Model, outputs: set[int], ctx: Context) -> None:
+    """Note the activation function that alone reads a planned tensor."""
+    for name, tensor in model.tensors().items():
+        spec = ctx.plan.tensors.get(name)
+        if isinstance(spec, QuantSpec) and not is_constant(tensor):
+            function = read_through(tensor, outputs)
+            if function is not None:
+                ctx.plan.tensors[name] = replace(spec, through=function)
+
+
 def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
     """The spec of the weight of *node*, its axis counted from the front."""
     spec = ctx.target.weights
     if ctx.plan.weights is not None:
-        spec = replace(spec, dtype=dtype(ctx.plan.weights))
+        chosen = dtype(ctx.plan.weights)
+        limit = spec.pair_sum_limit if chosen == spec.dtype else None
+        spec = replace(spec, dtype=chosen, pair_sum_limit=limit)
     per_channel = isinstance(spec.granularity, PerAxis)
     if ctx.plan.granularity is not None:
         per_channel = ctx.plan.granularity == "channel"
@@ -88,7 +101,20 @@ def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
         axis = 0
     if rank < 2 or not per_channel or (node.op == "MatMul" and rank > 2):
         return replace(spec, granularity=PerTensor())
-    return replace(spec, granularity=PerAxis(axis))
+    return replace(spec, granularity=PerAxis(axis), **_pairs(node, rule, axis))
+
+
+def _pairs(node: gs.Node, rule: OpRule, axis: int) -> dict[str, int | None]:
+    """How the kernel adds products in pairs: fields of the weight's spec.
+
+    Convolutions sum channels last, (h, w, C); matrix products sum along K. A depthwise kernel
+    widens to 32 bits before it adds, so its pairs are free.
+    """
+    weight = node.inputs[rule.weight or 0]
+    if node.op != "Conv":
+        return {"pair_axis": 1 - axis if len(weight.shape) == 2 else None}
+    depthwise = weight.shape[1] == 1 and node.attrs.get("group", 1) == weight.shape[0]
+    return {"pair_sum_limit": None} if depthwise else {"pair_axis": 1}
 
 
 def _present(node: gs.Node, index: int) -> bool:

@@ -8,9 +8,9 @@ from onnxq.errors import OptionError
 from onnxq.quant.affine import affine
 from onnxq.quant.qparams import QParams
 from onnxq.quant.spec import PerTensor, QuantSpec
-from onnxq.quant.weights import weight_qparams
+from onnxq.quant.weights import weight_codes, weight_qparams
 
-__all__ = ["qparams_from_range", "weight_qparams"]
+__all__ = ["qparams_from_range", "weight_codes", "weight_qparams"]
 
 
 def qparams_from_range(low: float, high: float, spec: QuantSpec) -> QParams:

@@ -5,6 +5,9 @@
 Both ends are searched, first on a geometric grid of factors √½ apart (ranges of tensors with
 outliers shrink by orders of magnitude), then finer around the best. The full range is among the
 candidates, so the choice is never worse than min-max on its own histogram.
+
+Where an activation function f alone reads the tensor (``spec.through``), the error is that of
+f(x̂) against f(x): SiLU makes nothing of what lies far below zero, so no codes are spent on it.
 Source: Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1.
 """
 
@@ -15,6 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.quant.activations import ACTIVATIONS
 from onnxq.quant.affine import affine, codes_in_use
 from onnxq.quant.search import best_range
 from onnxq.quant.spec import QuantSpec
@@ -51,6 +55,8 @@ def range_errors(
     qmin, qmax = codes_in_use(spec)
     lowest, highest = (qmin - zero).astype(np.float32), (qmax - zero).astype(np.float32)
     x, share = centers.astype(np.float32), (counts / counts.sum()).astype(np.float32)
+    through = None if spec.through is None else ACTIVATIONS[spec.through]
+    behind = x if through is None else through(x)
     errors = np.empty(scale.size)
     step = max(1, PIECE // x.size)
     for i in range(0, scale.size, step):
@@ -60,7 +66,10 @@ def range_errors(
         np.rint(codes, out=codes)
         np.clip(codes, lowest[part, None], highest[part, None], out=codes)
         codes *= s
-        codes -= x
+        if through is None:
+            codes -= x
+        else:
+            codes = through(codes) - behind
         if norm == 2.0:
             np.square(codes, out=codes)
         else:

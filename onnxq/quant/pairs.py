@@ -1,15 +1,18 @@
-"""Weight scales under which no pair of codes overflows a 16-bit sum of two products.
+"""Weights under which no pair of codes overflows a 16-bit sum of two products.
 
 Kernels for CPUs without VNNI add two products uint8 × int8 in 16 bits with saturation
-(VPMADDUBSW). With ``|q₁| + |q₂| ≤ L`` for every two codes of equal sign in a channel, the sum stays
-within 255 · L; L = 128 gives 32,640 < 2¹⁵. Codes of unlike sign cancel and cannot overflow.
+(VPMADDUBSW). With ``|q₁| + |q₂| ≤ L`` for two codes of equal sign that the kernel adds, the sum
+stays within 255 · L; L = 128 gives 32,640 < 2¹⁵. Codes of unlike sign cancel and cannot overflow.
 
-The smallest scale with ``(a + b) / s ≤ L`` for the two largest magnitudes a, b of one sign is
-``(a + b) / L``: most channels hold one large weight and keep nearly all of their 8 bits, where a
-reduced range would take one bit from all of them.
+Where the kernel's order of summation is known, only neighbours 2j, 2j + 1 in that order meet: the
+few pairs that exceed L give up their excess in equal parts, which costs less than a coarser scale
+for the whole channel. Where it is not known, any two codes of a channel may meet, and the smallest
+scale with ``(a + b) / s ≤ L`` for the two largest magnitudes a, b of one sign is ``(a + b) / L``.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +21,57 @@ from onnxq.quant.affine import ceil_power_of_two, codes_in_use
 from onnxq.quant.spec import QuantSpec, ScaleRule
 
 
-def largest_pairs(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The two largest magnitudes of each sign, float32 [2 signs, C, 2], 0 where there is none."""
+def kernel_rows(w: NDArray[Any], axis: int, pair_axis: int) -> NDArray[Any]:
+    """*w* (any shape) as [C, K]: channels of *axis*, each in the kernel's order of summation.
+
+    The order is that of the remaining axes with *pair_axis* moved to the end: for a Conv's weight
+    [M, C, h, w] it is (h, w, C).
+    """
+    rows = np.moveaxis(w, (axis, pair_axis), (0, -1))
+    return np.ascontiguousarray(rows).reshape(w.shape[axis], -1)
+
+
+def from_kernel_rows(
+    rows: NDArray[Any], shape: tuple[int, ...], axis: int, pair_axis: int
+) -> NDArray[Any]:
+    """Inverse of ``kernel_rows`` for a weight of *shape*."""
+    order = [axis, *(i for i in range(len(shape)) if i not in (axis, pair_axis)), pair_axis]
+    arranged = rows.reshape([shape[i] for i in order])
+    return np.ascontiguousarray(np.transpose(arranged, np.argsort(order)))
+
+
+def relieve_pairs(codes: NDArray[Any], limit: int) -> NDArray[Any]:
+    """*codes* [C, K] in kernel order with every neighbouring pair within *limit*; same dtype.
+
+    The excess of a pair of equal sign is taken from both in equal parts, the odd unit from the
+    first; where one is too small to give its part, the other gives the rest.
+    """
+    even = codes.shape[1] // 2 * 2
+    a, b = codes[:, 0:even:2], codes[:, 1:even:2]
+    size_a, size_b = np.abs(a).astype(np.float32), np.abs(b).astype(np.float32)
+    excess = np.where(np.sign(a) == np.sign(b), size_a + size_b - limit, 0.0)
+    if not (excess > 0).any():
+        return codes
+    excess = np.maximum(excess, 0.0)
+    part_b = np.minimum(np.floor(excess / 2), size_b)
+    part_a = np.minimum(excess - part_b, size_a)
+    part_b = excess - part_a
+    eased = codes.copy()
+    eased[:, 0:even:2] = (a - np.sign(a) * part_a).astype(codes.dtype)
+    eased[:, 1:even:2] = (b - np.sign(b) * part_b).astype(codes.dtype)
+    return eased
+
+
+def meeting_pairs(rows: NDArray[np.float32], spec: QuantSpec) -> NDArray[np.float32]:
+    """Magnitudes of the values of *rows* [C, K] that may meet: float32 [2 signs, C, P, 2].
+
+    Neighbours in kernel order where ``spec.pair_axis`` is known, else the two largest of each sign.
+    """
     signed = np.stack([np.maximum(rows, 0), np.maximum(-rows, 0)])
-    if rows.shape[1] < 2:
-        signed = np.pad(signed, ((0, 0), (0, 0), (0, 2 - rows.shape[1])))
-    return np.partition(signed, -2, axis=2)[:, :, -2:]
+    signed = np.pad(signed, ((0, 0), (0, 0), (0, rows.shape[1] % 2 or 2 * (rows.shape[1] < 2))))
+    if spec.pair_axis is None:
+        signed = np.partition(signed, -2, axis=2)[:, :, -2:]
+    return signed.reshape(*signed.shape[:2], -1, 2)
 
 
 def pair_sums(
@@ -31,9 +79,9 @@ def pair_sums(
 ) -> NDArray[np.int64]:
     """Largest sum of two codes of equal sign in each channel, in magnitude; int64 [C]."""
     qmin, qmax = codes_in_use(spec)
-    most = np.array([qmax, -qmin])[:, None, None]
-    codes = np.minimum(np.rint(pairs / scale[:, None]), most)
-    return np.asarray(codes.sum(axis=2).max(axis=0), np.int64)
+    most = np.array([qmax, -qmin])[:, None, None, None]
+    codes = np.minimum(np.rint(pairs / scale[:, None, None]), most)
+    return np.asarray(codes.sum(axis=3).max(axis=(0, 2)), np.int64)
 
 
 def raise_for_pairs(
@@ -42,14 +90,15 @@ def raise_for_pairs(
     """*scale* [C], raised just enough for ``spec.pair_sum_limit`` to hold on *rows* [C, K]."""
     limit = spec.pair_sum_limit
     assert limit is not None
-    pairs = largest_pairs(rows)
+    pairs = meeting_pairs(rows, spec)
+    largest = pairs.sum(axis=3, dtype=np.float64).max(axis=(0, 2))
     for _ in range(64):
         over = pair_sums(pairs, scale, spec) > limit
         if not over.any():
             break
-        needed = pairs.sum(axis=2, dtype=np.float64).max(axis=0) / limit
         # float32 may round the quotient down: then one unit in the last place at a time
-        raised = np.maximum(needed.astype(np.float32), np.nextafter(scale, np.float32(np.inf)))
+        least = (largest / limit).astype(np.float32)
+        raised = np.maximum(least, np.nextafter(scale, np.float32(np.inf)))
         if spec.scale is ScaleRule.POWER_OF_TWO:
             raised = ceil_power_of_two(raised).astype(np.float32)
         scale = np.where(over, raised, scale).astype(np.float32)

@@ -66,7 +66,12 @@ class QuantSpec:
         pair_sum_limit: no two codes of equal sign in one channel add up to more than this in
             magnitude. 128 makes 8-bit weights safe on kernels that add two uint8 × int8 products
             in 16 bits: 255 · 128 = 32,640 < 2¹⁵ (VPMADDUBSW, CPUs without VNNI).
+        pair_axis: the axis of the weight along which neighbours 2j, 2j + 1 are the ones that the
+            kernel adds (it runs fastest in the kernel's order of summation); None where the order
+            is not known, so that any two codes may meet.
         limits: real values beyond which the range never reaches, such as (0, 6) behind a ReLU6.
+        through: name of the activation function (of ``onnxq.quant.activations``) that is all that
+            reads the tensor: what counts is the error behind it.
     """
 
     dtype: DType
@@ -76,7 +81,9 @@ class QuantSpec:
     scale: ScaleRule = ScaleRule.ANY
     rounding: Rounding = Rounding.NEAREST_EVEN
     pair_sum_limit: int | None = None
+    pair_axis: int | None = None
     limits: tuple[float, float] | None = None
+    through: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from onnxq.errors import OptionError
 from onnxq.quant.affine import SMALLEST_SCALE, affine, ceil_power_of_two, codes_in_use
-from onnxq.quant.pairs import raise_for_pairs
+from onnxq.quant.pairs import from_kernel_rows, kernel_rows, raise_for_pairs, relieve_pairs
 from onnxq.quant.qparams import QParams
 from onnxq.quant.spec import PerAxis, PerBlock, QuantSpec, ScaleRule
 
@@ -45,7 +46,12 @@ def weight_qparams(
                 "weights in blocks are not supported yet", hint="granularity 'channel'"
             )
         axis = spec.granularity.axis if isinstance(spec.granularity, PerAxis) else None
-    rows = _rows(np.asarray(w, np.float32), axis)
+    w = np.asarray(w, np.float32)
+    if axis is not None and knows_pairs(spec):
+        rows = kernel_rows(w, axis, spec.pair_axis or 0)
+    else:
+        spec = replace(spec, pair_axis=None)
+        rows = _rows(w, axis)
     if not np.isfinite(rows).all():
         raise OptionError("a weight holds NaN or Inf", hint="exclude its node")
     low = rows.min(axis=1, initial=0.0).astype(np.float64)
@@ -66,10 +72,26 @@ def weight_qparams(
     if spec.pair_sum_limit is not None:
         if not spec.symmetric or not spec.dtype.signed:
             raise OptionError("pair_sum_limit needs symmetric signed codes")
-        scale = raise_for_pairs(rows, scale, spec)
+        if method == "minmax" or not knows_pairs(spec):
+            scale = raise_for_pairs(rows, scale, spec)
     if axis is None:
         scale, zero = scale.reshape(()), zero.reshape(())
     return QParams(scale, zero, spec.dtype, axis, spec.narrow_range)
+
+
+def weight_codes(w: NDArray[Any], qparams: QParams, spec: QuantSpec) -> NDArray[Any]:
+    """Codes of the weight *w*, in its shape: nearest, and within ``spec.pair_sum_limit``."""
+    codes = qparams.quantize(np.asarray(w))
+    if qparams.axis is None or not knows_pairs(spec):
+        return codes
+    axis, pair_axis = qparams.axis, spec.pair_axis or 0
+    rows = relieve_pairs(kernel_rows(codes, axis, pair_axis), spec.pair_sum_limit or 0)
+    return from_kernel_rows(rows, codes.shape, axis, pair_axis)
+
+
+def knows_pairs(spec: QuantSpec) -> bool:
+    """Whether codes are limited in pairs, and it is known which ones meet."""
+    return spec.pair_sum_limit is not None and spec.pair_axis is not None
 
 
 def _rows(w: Rows, axis: int | None) -> Rows:
@@ -103,14 +125,16 @@ def _best_factor(
     """For each channel the factor on its range with the least squared error; float64 [C].
 
     Factors from 1 down to 0.3 in steps of 0.05, then the neighbourhood of the best in steps of
-    0.0125; 1 is among them, so min-max is never better.
+    0.0125; 1 is among them, so min-max is never better. Where pairs are limited, factors up to 2
+    too: with 2 no pair exceeds the limit.
     """
     best = np.ones(len(rows))
     least = _squared_error(rows, low, high, spec)
-    for factors in (np.arange(0.95, 0.29, -0.05), np.arange(-3, 4) * 0.0125):
+    widest = 2.0 if knows_pairs(spec) else 0.95
+    for factors in (np.arange(widest, 0.29, -0.05), np.arange(-3, 4) * 0.0125):
         around = best.copy() if factors[0] < 0 else np.zeros(len(rows))
         for factor in factors:
-            trial = np.clip(around + factor, 0.05, 1.0)
+            trial = np.clip(around + factor, 0.05, max(widest, 1.0))
             error = _squared_error(rows, low * trial, high * trial, spec)
             better = error < least
             best, least = np.where(better, trial, best), np.where(better, error, least)
@@ -125,6 +149,8 @@ def _squared_error(
     qmin, qmax = codes_in_use(spec)
     s, z = scale[:, None], zero[:, None].astype(np.float32)
     codes = np.clip(np.rint(rows / s), qmin - z, qmax - z)
+    if knows_pairs(spec):
+        codes = relieve_pairs(codes, spec.pair_sum_limit or 0)
     codes *= s
     codes -= rows
     return np.asarray(np.einsum("ck,ck->c", codes, codes), np.float64)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import INT32, Derived, QParams
+from onnxq.quant import INT32, Derived, QParams, QuantSpec
+from onnxq.quant.choose import weight_codes
 
 _LIMIT = float(2**31 - 1)
 _FINE = float(2**22)
@@ -67,7 +68,11 @@ class QuantizeBiases(Pass):
             if np.any(need > s_w):
                 raised = np.maximum(s_w, need).astype(np.float32)
                 ctx.qparams[w] = replace(ctx.qparams[w], scale=raised)
-                ctx.integers[w] = ctx.qparams[w].quantize(weight)
+                spec = ctx.plan.tensors[w]
+                if isinstance(spec, QuantSpec):
+                    ctx.integers[w] = weight_codes(weight, ctx.qparams[w], spec)
+                else:
+                    ctx.integers[w] = ctx.qparams[w].quantize(weight)
                 ctx.journal.warn(
                     f"bias '{name}' would overflow 32 bits: the weight scale of "
                     f"{int(np.sum(need > s_w))} channels of '{w}' was raised"

@@ -10,7 +10,7 @@ import numpy as np
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import Fixed, QuantSpec
-from onnxq.quant.choose import qparams_from_range, weight_qparams
+from onnxq.quant.choose import qparams_from_range, weight_codes, weight_qparams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,9 @@ class QuantizeWeights(Pass):
         Never: planning has already left out what cannot be quantized.
 
     Numerics
-        Where the spec limits the sum of pairs, each channel's scale grows just enough that no
-        two codes of one sign exceed it. A channel of zeros gets the mean scale of the others.
+        Where the spec limits the sum of two codes, pairs that the kernel adds give up what
+        exceeds it; where it is not known which meet, the channel's scale grows just enough. A
+        channel of zeros gets the largest scale of the others.
 
     Source
         Jacob et al. 2018; for pairs, Intel's description of VPMADDUBSW (16-bit saturation).
@@ -67,4 +68,7 @@ class QuantizeWeights(Pass):
                 low, high = float(np.min(value)), float(np.max(value))
                 qparams = qparams_from_range(low, high, spec)
             ctx.qparams[name] = qparams
-            ctx.integers[name] = qparams.quantize(value)
+            if isinstance(spec, QuantSpec) and name in weights:
+                ctx.integers[name] = weight_codes(value, qparams, spec)
+            else:
+                ctx.integers[name] = qparams.quantize(value)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnxq.graph import (
     Model,
     bypass,
-    constant_value,
     consumers,
     insert_node,
     is_constant,
@@ -186,12 +185,14 @@ class _Writer:
         q = self.ctx.qparams[name]
         codes = np.asarray(self.ctx.integers[name])
         real = gs.Variable(self.model.unique_name(f"{name}__dq"), np.float32, codes.shape)
-        stored: gs.Tensor = self._constant(f"{name}__q", codes)
+        stored: gs.Tensor
         if self.float_weights and codes.dtype != np.int32:
-            value = constant_value(tensor)
-            assert value is not None
+            # the values that the codes stand for: quantizing them gives the codes again
+            value = self._constant(f"{name}__rounded", q.dequantize(codes))
             stored = gs.Variable(self.model.unique_name(f"{name}__q"), q.dtype.numpy, codes.shape)
-            self._node("QuantizeLinear", f"{name}__quantize", tensor, stored, q, name)
+            self._node("QuantizeLinear", f"{name}__quantize", value, stored, q, name)
+        else:
+            stored = self._constant(f"{name}__q", codes)
         self._node("DequantizeLinear", f"{name}__dequantize", stored, real, q, name)
         for node, index in edges:
             replace_input(node, index, real)
