@@ -68,9 +68,10 @@ class Calibration:
         """Outputs of *model* on the first samples, on the CPU."""
         session = Session(model.to_proto(), (CPU,))
         return {
-            f"{name} (sample {i})": value
+            f"{part} (sample {i})": array
             for i, feed in enumerate(islice(iter(self.source), _COMPARED))
             for name, value in session.run(feed).items()
+            for part, array in _arrays(name, value)
         }
 
     def measure(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
@@ -129,6 +130,15 @@ class Calibration:
             "calibrated": not self.random,
             "sufficiency": str(sufficiency(self.measured)) if self.measured.states else "",
         }
+
+
+def _arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """The arrays of an output: itself, the elements of a sequence, nothing of an empty optional."""
+    if isinstance(value, list):
+        for i, element in enumerate(value):
+            yield from _arrays(f"{name}[{i}]", element)
+    elif isinstance(value, np.ndarray):
+        yield name, value
 
 
 def open_calibration(

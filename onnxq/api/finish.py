@@ -51,7 +51,9 @@ def measured(
         name = result_name(node, planned)
         if f"{name}__q" in names and name in ctx.qparams:
             codes[name] = (f"{name}__q", ctx.qparams[name])
-    return measure(original, work, codes, feeds, providers=providers)
+    ends = (*work.graph.inputs, *work.graph.outputs)
+    boundary = {t.name: ctx.qparams[t.name] for t in ends if t.name in ctx.qparams}
+    return measure(original, work, codes, feeds, boundary=boundary, providers=providers)
 
 
 def describe(
@@ -70,6 +72,7 @@ def describe(
     header = work.carried.header
     if limits.ir_version is not None:
         header.ir_version = min(header.ir_version, limits.ir_version)
+        work.graph.ir_version = header.ir_version
 
 
 def warn(ctx: Context, kernels: Mapping[str, str]) -> None:

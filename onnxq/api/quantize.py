@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -103,7 +104,7 @@ def quantize(
     refuse_quantized(work)
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
-    ctx = Context(target=profile)
+    ctx = Context(target=replace(profile, opset=min(profile.opset, limits.opset)))
     run = open_calibration(
         work, data, report_data=report_data, preprocess=preprocess, random=random_data, seed=seed,
         statistics=statistics, providers=chosen, progress=progress,

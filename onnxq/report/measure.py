@@ -43,6 +43,7 @@ def measure(
     codes: Mapping[str, tuple[str, QParams]],
     feeds: Iterable[Feed],
     *,
+    boundary: Mapping[str, QParams] | None = None,
     providers: Sequence[Provider] = (),
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
@@ -50,21 +51,25 @@ def measure(
     *codes* maps a tensor of *original* to the tensor of *quantized* that holds its integer codes
     and their parameters: integers are read off, so that the groups that the runtime fuses stay
     whole and the very kernels that will be deployed are measured. The quantized model runs on its
-    own inputs throughout: errors are cumulative.
+    own inputs throughout: errors are cumulative. Where it takes or gives integer codes (see
+    ``io-dtype``), *boundary* has their parameters by the names of its inputs and outputs.
     """
+    boundary = boundary or {}
     outputs = [t.name for t in original.graph.outputs]
     left = Session(tap_arrays(original.to_proto(), codes), providers)
     seen = [code for code, _ in codes.values()]
     right = Session(tap_arrays(quantized.to_proto(), seen), providers)
     errors = Errors()
     for feed in feeds:
-        reference, found = left.run(feed), right.run(_taken(feed, right))
+        reference, found = left.run(feed), right.run(_taken(feed, right, boundary))
         errors.samples += 1
         for name, (code, qparams) in codes.items():
             sums = errors.tensors.setdefault(name, ErrorSums())
             sums.add(reference[name], qparams.dequantize(found[code]))
         for name in outputs:
             real, other = reference[name], found[name]
+            if name in boundary and other.dtype == boundary[name].dtype.numpy:
+                other = boundary[name].dequantize(other)
             if real.dtype.kind != "f" or real.shape != other.shape:
                 continue
             errors.outputs.setdefault(name, ErrorSums()).add(real, other.astype(np.float32))
@@ -75,5 +80,11 @@ def measure(
     return errors
 
 
-def _taken(feed: Feed, session: Session) -> Feed:
-    return {i.name: feed[i.name] for i in session.inputs}
+def _taken(feed: Feed, session: Session, boundary: Mapping[str, QParams]) -> Feed:
+    """What *session* takes of *feed*, as codes where it takes codes."""
+    taken = {i.name: feed[i.name] for i in session.inputs}
+    for info in session.inputs:
+        qparams = boundary.get(info.name)
+        if qparams is not None and info.dtype == qparams.dtype.numpy:
+            taken[info.name] = qparams.quantize(taken[info.name])
+    return taken
