@@ -21,11 +21,13 @@ from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.macs import macs
 from onnxq.quant import QParams, dtype
 from onnxq.quant.measures import ErrorSums
+from onnxq.report.boundary import boundary_of, taken
 from onnxq.report.build import finite, output_entry
 from onnxq.report.measure import measure
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
 from onnxq.runtime.providers import Provider
+from onnxq.runtime.session import Session
 from onnxq.targets import get_target
 
 Feed = Mapping[str, NDArray[Any]]
@@ -79,9 +81,12 @@ def compare(
         raise DataError("there is no sample to compare on")
     matches = list(find_matches(original, quantized))
     codes = {m.tensor: (m.codes, m.qparams) for m in matches}
-    errors = measure(original, quantized, codes, chain([first], samples), providers=providers)
+    boundary = boundary_of(quantized)
+    feeds = chain([first], samples)
+    errors = measure(original, quantized, codes, feeds, boundary=boundary, providers=providers)
     fused = kernels(quantized, providers)
-    costs = _costs(quantized, first)
+    inputs = Session(quantized, providers).inputs
+    costs = _costs(quantized, taken(first, inputs, boundary))
     layers = [_layer(m, errors.tensors.get(m.tensor), fused, costs) for m in matches]
     layers.sort(key=lambda e: (e["cumulative_sqnr_db"] is None, e["cumulative_sqnr_db"]))
     work = [n for n in quantized.graph.nodes if n.op not in _FORMAT]

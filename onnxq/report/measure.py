@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnxq.graph import Model
 from onnxq.quant import QParams
 from onnxq.quant.measures import ErrorSums
+from onnxq.report.boundary import Boundary, taken
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.session import Session
 from onnxq.runtime.taps import tap_arrays
@@ -43,7 +44,7 @@ def measure(
     codes: Mapping[str, tuple[str, QParams]],
     feeds: Iterable[Feed],
     *,
-    boundary: Mapping[str, QParams] | None = None,
+    boundary: Boundary | None = None,
     providers: Sequence[Provider] = (),
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
@@ -61,7 +62,7 @@ def measure(
     right = Session(tap_arrays(quantized.to_proto(), seen), providers)
     errors = Errors()
     for feed in feeds:
-        reference, found = left.run(feed), right.run(_taken(feed, right, boundary))
+        reference, found = left.run(feed), right.run(taken(feed, right.inputs, boundary))
         errors.samples += 1
         for name, (code, qparams) in codes.items():
             sums = errors.tensors.setdefault(name, ErrorSums())
@@ -78,13 +79,3 @@ def measure(
                 errors.agree[name] = errors.agree.get(name, 0) + int(same.sum())
                 errors.decided[name] = errors.decided.get(name, 0) + same.size
     return errors
-
-
-def _taken(feed: Feed, session: Session, boundary: Mapping[str, QParams]) -> Feed:
-    """What *session* takes of *feed*, as codes where it takes codes."""
-    taken = {i.name: feed[i.name] for i in session.inputs}
-    for info in session.inputs:
-        qparams = boundary.get(info.name)
-        if qparams is not None and info.dtype == qparams.dtype.numpy:
-            taken[info.name] = qparams.quantize(taken[info.name])
-    return taken
