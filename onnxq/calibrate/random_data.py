@@ -19,7 +19,8 @@ _IMAGE, _OTHER = 224, 16
 def random_data(inputs: Sequence[InputInfo], samples: int = 16, seed: int = 0) -> DataSource:
     """*samples* random feeds for *inputs*: normal floats (mean 0, deviation 1), integers 0 and 1.
 
-    Free dimensions are 1 for the batch, 224 for height and width, 16 for others.
+    Free dimensions are 1 for the batch, 224 for height and width, 16 for others; a dimension that
+    is stated as 0 is 0.
 
     Raises:
         DataError: an input of unknown rank, or of strings.
@@ -38,7 +39,7 @@ def _values(info: InputInfo, rng: np.random.Generator) -> NDArray[Any]:
         raise DataError(f"no random data for input '{info.name}'", hint="give real data")
     free = _IMAGE if len(info.shape) == 4 else _OTHER
     shape = [
-        d if isinstance(d, int) and d > 0 else (1 if axis == 0 else free)
+        d if isinstance(d, int) and d >= 0 else (1 if axis == 0 else free)
         for axis, d in enumerate(info.shape)
     ]
     if info.dtype.kind in "iub":

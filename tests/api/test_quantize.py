@@ -24,7 +24,7 @@ from onnxq.errors import (
 from onnxq.graph import Model
 from onnxq.quant.ranges import RANGE_METHODS
 from tests.api.support import network, samples, stack
-from tests.passes.golden import outputs
+from tests.passes.golden import outputs, parse
 
 
 def content(result: onnxq.Result) -> bytes:
@@ -150,6 +150,12 @@ def test_no_data() -> None:
     assert content(result) == content(onnxq.quantize(network(), random_data=True, target="x86"))
     other = onnxq.quantize(network(), random_data=True, target="x86", seed=1)
     assert other.ctx.qparams["x"].scale != result.ctx.qparams["x"].scale
+
+
+def test_random_data_of_no_elements() -> None:
+    text = "g (float[0,4] x, float[1,4] z) => (float[1,4] y) { y = Concat <axis = 0> (x, z) }"
+    result = onnxq.quantize(parse(text), random_data=True, target="x86")
+    assert any("nothing was quantized" in w for w in result.warnings)
 
 
 @pytest.mark.parametrize(
