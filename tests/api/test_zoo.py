@@ -1,0 +1,76 @@
+"""Every network of the zoo through ``quantize``, measured on data that calibrated nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+import onnxq
+from onnxq.runtime.coverage import kernels
+from tests.zoo import model as path_of
+from tests.zoo import needs_zoo, zoo
+
+CONVOLUTIONAL = (
+    "mnist_cntk", "squeezenet1.1", "mobilenetv2", "cifar_resnet20", "yolox_nano", "supres_core",
+)  # fmt: skip
+TRANSFORMERS = ("names_transformer", "villes_transformer_d64h8")
+NAMES = (
+    *CONVOLUTIONAL, "shakespeare_rnn", "gtcrn_simple", "silero_vad_16k_op15", "silero_vad",
+    *TRANSFORMERS,
+)  # fmt: skip
+INTEGER = {"Conv", "Gemm", "Add", "Concat"}
+"""All nodes of these operators are integer kernels in the three networks with a goal."""
+
+pytestmark = pytest.mark.slow
+
+
+def quantized(name: str, count: int | None, folder: Path) -> tuple[onnxq.Result, Path]:
+    feeds = list(zoo().calibration(name, count))
+    result = onnxq.quantize(path_of(name), data=feeds, target="x86")
+    file = folder / f"{name}.onnx"
+    result.save(file)
+    return result, file
+
+
+@needs_zoo
+@pytest.mark.parametrize("name", NAMES)
+def test_sixteen_samples(name: str, tmp_path: Path) -> None:
+    before = path_of(name).read_bytes()
+    result, file = quantized(name, 16, tmp_path)
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+    assert path_of(name).read_bytes() == before
+    assert result.report["data"]["calibration_samples"] == 15
+    assert zoo().evaluate(name, file, limit=100)["sqnr_db"] > 5
+    loose = [e["node"] for e in result.report["layers"] if e["kernel"] is None]
+    assert not loose
+    if name in (*CONVOLUTIONAL, *TRANSFORMERS):
+        assert any(e["kernel"] for e in result.report["layers"])
+    reasons = [k["reason"] for k in result.report["kept_float"]]
+    assert all(reasons)
+
+
+@needs_zoo
+@pytest.mark.parametrize(
+    ("name", "decibels", "size"),
+    [("squeezenet1.1", 30.0, 0.28), ("mobilenetv2", 13.5, 0.28), ("cifar_resnet20", 25.6, 0.30)],
+)
+def test_goals(name: str, decibels: float, size: float, tmp_path: Path) -> None:
+    result, file = quantized(name, None, tmp_path)
+    assert zoo().evaluate(name, file)["sqnr_db"] >= decibels
+    assert file.stat().st_size <= size * path_of(name).stat().st_size
+    found = kernels(result.model)
+    left: list[Any] = [
+        (n.op, n.name) for n in result.original.nodes() if n.op in INTEGER and n.name not in found
+    ]
+    assert not left
+
+
+@needs_zoo
+def test_detector_keeps_its_precision(tmp_path: Path) -> None:
+    result, file = quantized("yolox_nano", None, tmp_path)
+    found = zoo().evaluate("yolox_nano", file)
+    assert found["metric"] >= found["fp32_metric"] - 1.0
+    assert result.report["summary"]["integer_macs_percent"] >= 90
