@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from onnxq.calibrate.sources import DataSource, Feed, open_data
 from onnxq.calibrate.split import Split
 from onnxq.calibrate.statistics import Statistics
 from onnxq.calibrate.statistics_file import load_statistics, save_statistics
+from onnxq.calibrate.statistics_models import join_models, split_models
 from onnxq.calibrate.sufficiency import sufficiency
 from onnxq.errors import DataError
 from onnxq.graph import Model
@@ -53,6 +54,7 @@ class Calibration:
     progress: Progress
     measured: Statistics = field(default_factory=Statistics)
     _digest: str = ""
+    _kept: dict[str, Statistics] = field(default_factory=dict)
 
     @property
     def split(self) -> Split:
@@ -76,24 +78,37 @@ class Calibration:
 
     def measure(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
         """Measure *wanted* over the samples for calibration, or take it from the file."""
-        self._digest = model_digest(model)
-        if self.statistics is not None and self.statistics.exists():
-            kept = load_statistics(self.statistics, self._digest, self.source.digest())
-            self.measured = kept
-            wanted = kept.missing(wanted)
-            if not wanted:
-                return kept
-        length = self.source.length
-        total = None if length is None else self.split.calibration_samples
-        found = calibrate(
-            model,
-            wanted,
-            self.split,
-            providers=self.providers,
-            progress=lambda done: self.progress.advance(done, total),
-        )
-        self.measured = self.measured.merge(found)
-        return self.measured
+        own = self._section(model_digest(model))
+        missing = self._kept[own].missing(wanted)
+        if missing:
+            length = self.source.length
+            total = None if length is None else self.split.calibration_samples
+            found = calibrate(
+                model,
+                missing,
+                self.split,
+                providers=self.providers,
+                progress=lambda done: self.progress.advance(done, total),
+            )
+            self._kept[own] = self._kept[own].merge(found)
+        self.measured = kept = self._kept[own]
+        states = {t: {o: kept.states[t][o] for o in observers} for t, observers in wanted.items()}
+        return replace(kept, states=states)
+
+    def _section(self, digest: str) -> str:
+        """The part of what is kept that belongs to the model *digest*: "" for the first one.
+
+        Passes that scale a model by what was measured have it measured again. The file belongs to
+        the model that was measured first; in it, others have their digest before tensor names.
+        """
+        if not self._digest:
+            self._digest = digest
+            if self.statistics is not None and self.statistics.exists():
+                stored = load_statistics(self.statistics, digest, self.source.digest())
+                self._kept = split_models(stored)
+        own = "" if digest == self._digest else digest
+        self._kept.setdefault(own, Statistics())
+        return own
 
     def finish(self, ctx: Context) -> None:
         """Keep the statistics where asked to; note what the user should know of the data."""
@@ -101,7 +116,8 @@ class Calibration:
         if self.random:
             ctx.journal.warn("not calibrated: ranges come from random numbers, not from data")
         if self.statistics is not None and self._digest:
-            save_statistics(self.measured, self.statistics, self._digest, self.source.digest())
+            together = join_models(self._kept)
+            save_statistics(together, self.statistics, self._digest, self.source.digest())
         for name, count in self.measured.nonfinite.items():
             ctx.journal.warn(f"tensor '{name}': {count} NaN or Inf left out of its range")
         if self.split.same:

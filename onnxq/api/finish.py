@@ -13,7 +13,7 @@ from onnxq.calibrate.sources import Feed
 from onnxq.errors import ConditionError, NothingQuantizedError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, Recipe
-from onnxq.quant import QParams
+from onnxq.quant import QParams, QuantSpec
 from onnxq.report.build import result_name
 from onnxq.report.measure import Errors, measure
 from onnxq.runtime.providers import Provider
@@ -53,7 +53,11 @@ def measured(
             codes[name] = (f"{name}__q", ctx.qparams[name])
     ends = (*work.graph.inputs, *work.graph.outputs)
     boundary = {t.name: ctx.qparams[t.name] for t in ends if t.name in ctx.qparams}
-    return measure(original, work, codes, feeds, boundary=boundary, providers=providers)
+    specs = {name: ctx.plan.tensors.get(name) for name in codes}
+    through = {n: s.through for n, s in specs.items() if isinstance(s, QuantSpec) and s.through}
+    return measure(
+        original, work, codes, feeds, boundary=boundary, through=through, providers=providers
+    )
 
 
 def describe(

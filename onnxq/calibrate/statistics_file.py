@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.calibrate.channel_extremes import ChannelExtremes
+from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.histogram import Histogram
 from onnxq.calibrate.observer import AnyObserver
@@ -33,6 +34,7 @@ KINDS: Mapping[str, type[Any]] = {
     "extremes": Extremes,
     "histogram": Histogram,
     "channel-extremes": ChannelExtremes,
+    "channel-means": ChannelMeans,
 }
 
 

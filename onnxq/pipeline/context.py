@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.statistics import Statistics
@@ -45,6 +47,7 @@ class Context:
         statistics: what observers measured, by tensor name.
         qparams: scales and zero points chosen so far, by tensor name.
         integers: integer weights and biases chosen so far, by tensor name.
+        biases: corrected biases, in float, by tensor name.
         facts: types and shapes by tensor name.
         groups: nodes that were recognised as one function, such as a Gelu in primitives.
         journal: edits, declines, warnings.
@@ -58,6 +61,7 @@ class Context:
     statistics: Statistics = field(default_factory=Statistics)
     qparams: dict[str, QParams] = field(default_factory=dict)
     integers: dict[str, object] = field(default_factory=dict)
+    biases: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     facts: dict[str, TensorFact] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)

@@ -101,20 +101,22 @@ def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
         axis = 0
     if rank < 2 or not per_channel or (node.op == "MatMul" and rank > 2):
         return replace(spec, granularity=PerTensor())
-    return replace(spec, granularity=PerAxis(axis), **_pairs(node, rule, axis))
+    return _with_pairs(replace(spec, granularity=PerAxis(axis)), node, rule, axis)
 
 
-def _pairs(node: gs.Node, rule: OpRule, axis: int) -> dict[str, int | None]:
-    """How the kernel adds products in pairs: fields of the weight's spec.
+def _with_pairs(spec: QuantSpec, node: gs.Node, rule: OpRule, axis: int) -> QuantSpec:
+    """*spec* with what is known of the pairs of products that the kernel adds.
 
     Convolutions sum channels last, (h, w, C); matrix products sum along K. A depthwise kernel
-    widens to 32 bits before it adds, so its pairs are free.
+    widens to 32 bits before it adds, so its pairs are free. (Seen on every pair of weights of
+    small kernels, on an emulated processor without VNNI.)
     """
     weight = node.inputs[rule.weight or 0]
     if node.op != "Conv":
-        return {"pair_axis": 1 - axis if len(weight.shape) == 2 else None}
-    depthwise = weight.shape[1] == 1 and node.attrs.get("group", 1) == weight.shape[0]
-    return {"pair_sum_limit": None} if depthwise else {"pair_axis": 1}
+        return replace(spec, pair_axis=1 - axis if len(weight.shape) == 2 else None)
+    if weight.shape[1] == 1 and node.attrs.get("group", 1) == weight.shape[0]:
+        return replace(spec, pair_sum_limit=None)
+    return replace(spec, pair_axis=1)
 
 
 def _present(node: gs.Node, index: int) -> bool:

@@ -1,22 +1,24 @@
 """The recipes that have a name: ``onnxq recipe NAME`` prints them."""
 
 _CANONICAL = (
-    "inline-functions,name-nodes,constants-to-initializers,raise-opset,fold-constants,"
+    "inline-functions,raise-opset,name-nodes,constants-to-initializers,fold-constants,"
     "remove-noops,remove-unused,measure-shapes"
 )
-_FUSE = (
-    "fuse-activation-clip,fuse-pad,fuse-batchnorm,fuse-batchnorm-forward,"
-    "fuse-affine,fuse-matmul-add,unshare-weights"
+_FUSE = (  # fuse-affine twice: for Conv+Add+BatchNormalization and for Conv+BatchNormalization+Mul
+    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-matmul-add,fuse-affine,fuse-batchnorm,"
+    "fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
+    "recognise-gelu,recognise-layernorm"
 )
+_PLAN = "plan-kernels,keep-output-layers,keep-wide-joins"
 
 RECIPES: dict[str, str] = {
     "fast": (
-        f"{_CANONICAL},{_FUSE},plan-kernels,keep-wide-joins,choose-ranges{{method=minmax}},"
+        f"{_CANONICAL},{_FUSE},{_PLAN},choose-ranges{{method=minmax}},"
         "quantize-weights{method=minmax},quantize-biases,insert-qdq"
     ),
     "balanced": (
-        f"{_CANONICAL},{_FUSE},equalize-silu,plan-kernels,keep-wide-joins,choose-ranges{{method=mse}},"
-        "quantize-weights{method=mse},quantize-biases,insert-qdq"
+        f"{_CANONICAL},{_FUSE},equalize-silu,{_PLAN},choose-ranges{{method=mse}},"
+        "quantize-weights{method=mse},correct-biases,quantize-biases,insert-qdq"
     ),
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""

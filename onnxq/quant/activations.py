@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e⁻ˣ), by tanh, which does not overflow."""
     half = np.float32(0.5)
-    return half + half * np.tanh(half * x)
+    return np.asarray(half + half * np.tanh(half * x), np.float32)
 
 
 def silu(x: Array) -> Array:
@@ -30,7 +30,8 @@ def silu(x: Array) -> Array:
 
 def hardsigmoid(x: Array) -> Array:
     """The piecewise linear sigmoid with the constants of HardSwish."""
-    return np.clip(x * np.float32(1 / 6) + np.float32(0.5), np.float32(0), np.float32(1))
+    line = x * np.float32(1 / 6) + np.float32(0.5)
+    return np.asarray(np.clip(line, np.float32(0), np.float32(1)), np.float32)
 
 
 def hardswish(x: Array) -> Array:
@@ -41,7 +42,7 @@ def hardswish(x: Array) -> Array:
 def gelu(x: Array) -> Array:
     """The tanh form."""
     inner = np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)
-    return np.float32(0.5) * x * (np.float32(1) + np.tanh(inner))
+    return np.asarray(np.float32(0.5) * x * (np.float32(1) + np.tanh(inner)), np.float32)
 
 
 def tanh(x: Array) -> Array:

@@ -101,6 +101,9 @@ def _layer(
     reason = f"planned as {planned.kernel}"
     if planned.absorbs:
         reason += f", absorbs {', '.join(planned.absorbs)}"
+    spec = ctx.plan.tensors.get(name)
+    if isinstance(spec, QuantSpec) and spec.through:
+        reason += f", measured behind the {spec.through} that reads it"
     if kernel is None:
         reason += "; the runtime did not fuse it: it runs in float between Q and DQ"
     return {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model
 from onnxq.quant import QParams
+from onnxq.quant.activations import ACTIVATIONS
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.boundary import Boundary, taken
 from onnxq.runtime.providers import Provider
@@ -45,6 +46,7 @@ def measure(
     feeds: Iterable[Feed],
     *,
     boundary: Boundary | None = None,
+    through: Mapping[str, str] | None = None,
     providers: Sequence[Provider] = (),
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
@@ -54,8 +56,10 @@ def measure(
     whole and the very kernels that will be deployed are measured. The quantized model runs on its
     own inputs throughout: errors are cumulative. Where it takes or gives integer codes (see
     ``io-dtype``), *boundary* has their parameters by the names of its inputs and outputs.
+    Where an activation function is all that reads a tensor, *through* has its name by the
+    tensor's: what counts, and is measured, is the error behind it.
     """
-    boundary = boundary or {}
+    boundary, through = boundary or {}, through or {}
     outputs = [t.name for t in original.graph.outputs]
     left = Session(tap_arrays(original.to_proto(), codes), providers)
     seen = [code for code, _ in codes.values()]
@@ -66,7 +70,11 @@ def measure(
         errors.samples += 1
         for name, (code, qparams) in codes.items():
             sums = errors.tensors.setdefault(name, ErrorSums())
-            sums.add(reference[name], qparams.dequantize(found[code]))
+            pair = reference[name], qparams.dequantize(found[code])
+            if name in through:
+                function = ACTIVATIONS[through[name]]
+                pair = function(pair[0].astype(np.float32)), function(pair[1])
+            sums.add(*pair)
         for name in outputs:
             real, other = reference[name], found[name]
             if name in boundary and other.dtype == boundary[name].dtype.numpy:

@@ -54,7 +54,7 @@ class QuantizeBiases(Pass):
         for name, planned in list(ctx.plan.tensors.items()):
             if not isinstance(planned, Derived):
                 continue
-            bias = constant_value(tensors[name])
+            bias = ctx.biases.get(name, constant_value(tensors[name]))
             assert bias is not None, name
             x, w = planned.from_
             weight = constant_value(tensors[w])

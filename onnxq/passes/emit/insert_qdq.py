@@ -67,6 +67,9 @@ class InsertQdq(Pass):
         bare = set()
         if ctx.target.removes_absorbed:
             bare = {node.name for node in nodes.values() if _absorb(model, ctx, node)}
+        for name, value in ctx.biases.items():
+            if name not in ctx.qparams:  # the target keeps biases in float
+                model.tensors()[name].values = value
         tensors = {n: t for n, t in model.tensors().items() if n in ctx.qparams}
         for name, tensor in tensors.items():
             edges = [

@@ -86,7 +86,7 @@ def blocks(channels: Channels) -> list[Block]:
 
 def apply(channels: Channels, a: NDArray[np.float64]) -> None:
     """Scale the sources by *a* [variables], put 1/a into gates, divide the readers' weights."""
-    scope = Scope(channels.model)
+    scope, ctx = Scope(channels.model), channels.ctx
     for source in channels.sources:
         factor = a[source.ids]
         if (factor == 1).all():
@@ -96,12 +96,10 @@ def apply(channels: Channels, a: NDArray[np.float64]) -> None:
         if present(source.conv, 2):
             _scale(scope, source.conv, 2, factor)
         if source.sigmoid is not None:
-            _gate(
-                scope,
-                channels.ctx,
-                source.sigmoid,
-                (1 / factor).reshape([1, -1] + [1] * (rank - 2)),
-            )
+            # its nodes are no longer one function of one tensor
+            ctx.groups[:] = [g for g in ctx.groups if source.sigmoid.name not in g.nodes]
+            k = (1 / factor).reshape([1, -1] + [1] * (rank - 2))
+            _gate(scope, ctx, source.sigmoid, k)
     for reader in channels.readers:
         factor = a[reader.ids]
         if (factor != 1).any():
