@@ -172,21 +172,35 @@ def _text(value: object) -> str:
 _FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish", "Gelu": "gelu"}
 
 
-def read_through(tensor: gs.Tensor, outputs: set[int]) -> str | None:
-    """The activation function that alone reads *tensor*, None where something else does too.
+def read_through(tensor: gs.Tensor, outputs: set[int]) -> tuple[str, float] | None:
+    """The function s · f(x / s) that alone reads *tensor*: the name of f, and s.
 
-    ``x · Sigmoid(x)`` is ``"silu"``. *outputs* are the ids of graph outputs.
+    ``x · Sigmoid(x)`` is ``("silu", 1)``. ``x · Sigmoid(k · x)`` with constants k > 0, as many as
+    there are channels, is taken for ``("silu", s)`` with the largest s = 1 / k: its gate is the
+    last one to close. None where something else reads *tensor* too. *outputs* are the ids of graph
+    outputs.
     """
     users = [user for user, _ in consumers(tensor)]
     if id(tensor) in outputs or not users:
         return None
     if len(users) == 1:
-        return _FUNCTIONS.get(users[0].op)
-    kinds = {user.op: user for user in users}
-    if len(users) != 2 or set(kinds) != {"Sigmoid", "Mul"}:
+        name = _FUNCTIONS.get(users[0].op)
+        return None if name is None else (name, 1.0)
+    if len(users) != 2:
         return None
-    gate = kinds["Sigmoid"].outputs[0]
-    gated = [user for user, _ in consumers(gate)]
-    if len(gated) == 1 and gated[0] is kinds["Mul"] and id(gate) not in outputs:
-        return "silu"
+    for branch, gate in (users, users[::-1]):
+        scale, node = 1.0, branch
+        if branch.op == "Mul" and is_constant(branch.inputs[1]):
+            k = constant_value(branch.inputs[1])
+            after = consumers(branch.outputs[0])
+            if k is None or not k.size or k.min() <= 0 or len(after) != 1:
+                continue
+            if id(branch.outputs[0]) in outputs:
+                continue
+            scale, node = 1 / float(k.min()), after[0][0]
+        if node.op != "Sigmoid" or gate.op != "Mul" or id(node.outputs[0]) in outputs:
+            continue
+        gated = [user for user, _ in consumers(node.outputs[0])]
+        if len(gated) == 1 and gated[0] is gate:
+            return "silu", scale
     return None

@@ -80,9 +80,10 @@ def _read_through(model: Model, outputs: set[int], ctx: Context) -> None:
     for name, tensor in model.tensors().items():
         spec = ctx.plan.tensors.get(name)
         if isinstance(spec, QuantSpec) and not is_constant(tensor):
-            function = read_through(tensor, outputs)
-            if function is not None:
-                ctx.plan.tensors[name] = replace(spec, through=function)
+            found = read_through(tensor, outputs)
+            if found is not None:
+                function, scale = found
+                ctx.plan.tensors[name] = replace(spec, through=function, through_scale=scale)
 
 
 def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:

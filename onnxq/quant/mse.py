@@ -13,6 +13,7 @@ Source: Nagel et al. 2021, "A White Paper on Neural Network Quantization", secti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -55,7 +56,7 @@ def range_errors(
     qmin, qmax = codes_in_use(spec)
     lowest, highest = (qmin - zero).astype(np.float32), (qmax - zero).astype(np.float32)
     x, share = centers.astype(np.float32), (counts / counts.sum()).astype(np.float32)
-    through = None if spec.through is None else ACTIVATIONS[spec.through]
+    through = _through(spec)
     behind = x if through is None else through(x)
     errors = np.empty(scale.size)
     step = max(1, PIECE // x.size)
@@ -76,3 +77,13 @@ def range_errors(
             codes = np.abs(codes, out=codes) ** np.float32(norm)
         errors[part] = codes @ share
     return errors
+
+
+def _through(spec: QuantSpec) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
+    """The function that alone reads the tensor, s · f(x / s); None where it is read as it is."""
+    if spec.through is None:
+        return None
+    function, scale = ACTIVATIONS[spec.through], np.float32(spec.through_scale)
+    if scale == 1:
+        return function
+    return lambda x: scale * function(x / scale)

@@ -72,6 +72,7 @@ class QuantSpec:
         limits: real values beyond which the range never reaches, such as (0, 6) behind a ReLU6.
         through: name of the activation function (of ``onnxq.quant.activations``) that is all that
             reads the tensor: what counts is the error behind it.
+        through_scale: the s of s · f(x / s), where that is the function f that is read.
     """
 
     dtype: DType
@@ -84,6 +85,7 @@ class QuantSpec:
     pair_axis: int | None = None
     limits: tuple[float, float] | None = None
     through: str | None = None
+    through_scale: float = 1.0
 
 
 @dataclass(frozen=True)

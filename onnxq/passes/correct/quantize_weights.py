@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
@@ -66,9 +67,18 @@ class QuantizeWeights(Pass):
                 qparams = weight_qparams(value, spec, method=self.method)
             else:
                 low, high = float(np.min(value)), float(np.max(value))
+                if _in_steps(value, spec.dtype.qmax - spec.dtype.qmin):
+                    low, high = 0.0, 1.0
                 qparams = qparams_from_range(low, high, spec)
             ctx.qparams[name] = qparams
             if isinstance(spec, QuantSpec) and name in weights:
                 ctx.integers[name] = weight_codes(value, qparams, spec)
             else:
                 ctx.integers[name] = qparams.quantize(value)
+
+
+def _in_steps(value: NDArray[Any], steps: int) -> bool:
+    """Whether all of *value* are whole multiples of 1/steps from 0 to 1: exact in that range."""
+    counts = value.astype(np.float64) * steps
+    whole = bool(np.abs(counts - np.rint(counts)).max(initial=0.0) < 1e-4)
+    return whole and float(value.min()) >= 0 and float(value.max()) <= 1

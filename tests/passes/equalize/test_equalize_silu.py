@@ -12,6 +12,7 @@ from onnxq.calibrate.channel_extremes import ChannelExtremes, ChannelExtremesSta
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.passes.canonical.measure_shapes import MeasureShapes
+from onnxq.passes.correct.quantize_weights import QuantizeWeights
 from onnxq.passes.equalize.equalize_silu import EqualizeSiLU
 from onnxq.pipeline import Context
 from onnxq.quant import PerAxis
@@ -150,3 +151,15 @@ def test_nothing_is_measured_without_a_silu() -> None:
     { [conv] c = Conv(x, w)  r = Relu(c)  y = Conv(r, v) }"""
     assert not PASS.wants(Model.load(parse(text)), ctx())
     check(PASS, text, ctx=ctx())
+
+
+def test_the_constant_is_exact_in_8_bits() -> None:
+    """Also where no channel of a SiLU keeps its factor 1, the constant's scale is 1/255."""
+    k = (np.array([128, 64, 16]) / 255).astype(np.float32).reshape(1, 3, 1, 1)
+    text = """g (float[1,3,6,6] x) => (float[1,3,6,6] y) <float[1,3,1,1] k> { y = Mul(x, k) }"""
+    used = ctx()
+    used.plan.tensors["k"] = replace(used.target.activations)
+    model = Model.load(parse(text, {"k": k}))
+    QuantizeWeights().run(model, used)
+    assert used.qparams["k"].scale == np.float32(1 / 255)
+    np.testing.assert_array_equal(used.integers["k"], np.rint(k * 255))
