@@ -150,6 +150,24 @@ def absorbed(node: gs.Node, rule: OpRule, outputs: set[int], ctx: Context) -> Ab
         result = Absorption(user.outputs[0], (*result.nodes, user), joined)
 
 
+def added_bias(node: gs.Node, outputs: set[int], ctx: Context) -> tuple[gs.Node, int] | None:
+    """The Add that alone reads *node*, a MatMul, and the index of the vector that it adds.
+
+    ONNX Runtime makes a Gemm of the two before it looks for integer kernels; without an integer
+    bias that Gemm stays in float. *outputs* are the ids of graph outputs.
+    """
+    users = consumers(node.outputs[0])
+    if node.op != "MatMul" or len(users) != 1 or id(node.outputs[0]) in outputs:
+        return None
+    user, index = users[0]
+    if user.op != "Add" or user.name in ctx.plan.excluded or not ctx.target.quantized_bias:
+        return None
+    bias, weight = user.inputs[1 - index], node.inputs[1]
+    shape = tuple(bias.shape) if is_constant(bias) else ()
+    fits = bias.dtype == np.float32 and len(weight.shape) == 2 and shape == weight.shape[1:]
+    return (user, 1 - index) if fits and len(consumers(bias)) == 1 else None
+
+
 def clamp(node: gs.Node) -> tuple[float, float] | None:
     """The real range that Relu or Clip clamps to, None where it is computed."""
     if node.op == "Relu":

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, consumers, is_constant, producer
 from onnxq.pipeline.context import Context
-from onnxq.pipeline.eligibility import Absorption, absorbed, read_through, why_not
+from onnxq.pipeline.eligibility import Absorption, absorbed, added_bias, read_through, why_not
 from onnxq.pipeline.plan import NodePlan
 from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype
 from onnxq.targets import OpRule, Role
@@ -35,12 +35,19 @@ def plan_kernels(model: Model, ctx: Context) -> None:
             plan.keep_float(node.name, _why_unchosen(rule))
     for i, (node, rule) in rules.items():
         if i in chosen:
-            _plan(node, rule, ends[i], chosen, ctx)
+            _plan(node, rule, ends[i], chosen, outputs, ctx)
     _read_through(model, outputs, ctx)
     _share_joins(model, ctx)
 
 
-def _plan(node: gs.Node, rule: OpRule, end: Absorption, chosen: set[int], ctx: Context) -> None:
+def _plan(
+    node: gs.Node,
+    rule: OpRule,
+    end: Absorption,
+    chosen: set[int],
+    graph_outputs: set[int],
+    ctx: Context,
+) -> None:
     """Write *node*, its inputs and its output into the plan."""
     tensors = ctx.plan.tensors
     base = ctx.target.activations
@@ -70,8 +77,16 @@ def _plan(node: gs.Node, rule: OpRule, end: Absorption, chosen: set[int], ctx: C
                 tensors[out.name] = replace(base, limits=limits)
     elif end.nodes:
         end = Absorption(node.outputs[0])
+    adds = None if outputs else added_bias(node, graph_outputs, ctx)
+    if adds is not None:
+        tensors[adds[0].inputs[adds[1]].name] = Derived((node.inputs[0].name, node.inputs[1].name))
     ctx.plan.nodes[node.name] = NodePlan(
-        node.name, rule.kernel, tuple(sorted(inputs)), outputs, tuple(n.name for n in end.nodes)
+        node.name,
+        rule.kernel,
+        tuple(sorted(inputs)),
+        outputs,
+        tuple(n.name for n in end.nodes),
+        None if adds is None else (adds[0].name, adds[1]),
     )
 
 

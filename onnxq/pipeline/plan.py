@@ -17,6 +17,7 @@ class NodePlan:
         inputs: indices of inputs that are quantized (weights and bias included).
         outputs: indices of outputs that are quantized; a kernel may leave its output in float.
         absorbs: names of following activation nodes that the quantized range makes redundant.
+        adds: the Add behind it and the index of its constant, which becomes the node's bias.
     """
 
     node: str
@@ -24,6 +25,7 @@ class NodePlan:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...] = (0,)
     absorbs: tuple[str, ...] = ()
+    adds: tuple[str, int] | None = None
 
 
 @dataclass

@@ -17,8 +17,9 @@ _INTEGER = frozenset({
     "QGemm", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul",
     "DynamicQuantizeLSTM", "QAttention", "MatMulNBits",
 })  # fmt: skip
-#: Layout changes (NHWC) name the node anew, with a number behind the old name.
-_COPY = re.compile(r"_token_\d+$")
+#: Layout changes (NHWC) name the node anew, with a number behind the old name; a Gemm made of
+#: MatMul and Add has the MatMul's name.
+_COPY = re.compile(r"(/MatMulAddFusion)?(_token_\d+)?$")
 _MOVES = frozenset({
     "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "MaxPool", "NhwcMaxPool",
     "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Identity",

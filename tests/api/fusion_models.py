@@ -87,6 +87,24 @@ MODELS: dict[str, tuple[str, dict[str, str]]] = {
         { [one] a = MatMul (x, w)  [two] y = MatMul (a, v) }""",
         {"one": "QLinearMatMul", "two": "MatMulIntegerToFloat"},
     ),
+    "matmul-add": (
+        """g (float[2,3,5] x) => (float[2,3,4] y) <float[5,6] w, float[6] b, float[6,4] v, float[4] c>
+        { [one] a = MatMul (x, w)  [add1] r = Add (a, b)  [tanh] t = Tanh (r)
+          [two] m = MatMul (t, v)  [add2] y = Add (c, m) }""",
+        {"one": "QGemm", "two": "QGemm"},
+    ),
+    "matmul-add-free-batch": (
+        """g (float[N,3,5] x) => (float[N,3,4] y) <float[5,6] w, float[6] b, float[6,4] v, float[4] c>
+        { [one] a = MatMul (x, w)  [add1] r = Add (a, b)  [relu] t = Relu (r)
+          [two] m = MatMul (t, v)  [add2] s = Add (c, m)  [sum] y = Add (s, s) }""",
+        {"one": "MatMulIntegerToFloat", "two": "MatMulIntegerToFloat"},
+    ),
+    "matmul-add-shared-bias": (
+        """g (float[N,3,5] x) => (float[N,3,5] y) <float[5,5] w, float[5] b, float[5,5] v>
+        { [one] a = MatMul (x, w)  [add1] r = Add (a, b)  [tanh] t = Tanh (r)
+          [two] m = MatMul (t, v)  [add2] y = Add (m, b) }""",
+        {"one": "MatMulIntegerToFloat", "two": "MatMulIntegerToFloat"},
+    ),
     "average-pool": (
         """g (float[1,3,6,6] x) => (float[1,2] y) <float[4,3,1,1] w, float[4,4,1,1] v, float[4,2] u>
         { [one] a = Conv (x, w)  [avg] p = AveragePool <kernel_shape = [2,2], strides = [2,2]> (a)

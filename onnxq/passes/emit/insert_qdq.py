@@ -70,14 +70,18 @@ class InsertQdq(Pass):
         for name, value in ctx.biases.items():
             if name not in ctx.qparams:  # the target keeps biases in float
                 model.tensors()[name].values = value
+        adds = {p.adds for p in ctx.plan.nodes.values() if p.adds is not None}
         tensors = {n: t for n, t in model.tensors().items() if n in ctx.qparams}
         for name, tensor in tensors.items():
             edges = [
                 (user, index)
                 for user, index in consumers(tensor)
-                if user.name in nodes
-                and nodes[user.name] is user
-                and index in ctx.plan.nodes[user.name].inputs
+                if (user.name, index) in adds
+                or (
+                    user.name in nodes
+                    and nodes[user.name] is user
+                    and index in ctx.plan.nodes[user.name].inputs
+                )
             ]
             if is_constant(tensor):
                 writer.constant(tensor, edges, name)

@@ -64,6 +64,20 @@ def test_residual_and_join_share_and_the_tail_stays_float() -> None:
     assert "no integer layer both before and behind" in ctx.plan.kept_float["sig"]
 
 
+def test_vector_behind_a_matmul_is_its_bias() -> None:
+    _, ctx = run(
+        """g (float[2,3,5] x) => (float[2,3,6] y, float[2,3,6] z)
+        <float[5,6] w, float[6] b, float[5,6] v, float[3,6] c>
+        { [one] a = MatMul (x, w)  [add1] y = Add (a, b)
+          [two] m = MatMul (x, v)  [add2] z = Add (m, c) }""",
+        "plan-kernels",
+    )
+    assert ctx.plan.nodes["one"].adds == ("add1", 1)
+    assert ctx.plan.tensors["b"] == Derived(("x", "w"))
+    assert ctx.plan.nodes["two"].adds is None, "what is added is no vector"
+    assert "c" not in ctx.plan.tensors
+
+
 def test_nodes_without_a_name_decline() -> None:
     text = "g (float[2,3] x) => (float[2,5] y) <float[3,5] w> { y = MatMul (x, w) }"
     _, ctx = run(text, "plan-kernels")
