@@ -54,7 +54,11 @@ def measured(
     ends = (*work.graph.inputs, *work.graph.outputs)
     boundary = {t.name: ctx.qparams[t.name] for t in ends if t.name in ctx.qparams}
     specs = {name: ctx.plan.tensors.get(name) for name in codes}
-    through = {n: s.through for n, s in specs.items() if isinstance(s, QuantSpec) and s.through}
+    through = {
+        n: (s.through, s.through_scale)
+        for n, s in specs.items()
+        if isinstance(s, QuantSpec) and s.through
+    }
     return measure(
         original, work, codes, feeds, boundary=boundary, through=through, providers=providers
     )

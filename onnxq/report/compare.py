@@ -19,6 +19,7 @@ from onnxq.errors import DataError, UserError
 from onnxq.graph import Model, constant_value, consumers, producer
 from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.macs import macs
+from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.quant import QParams, dtype
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.boundary import boundary_of, taken
@@ -125,8 +126,12 @@ def compare(
 
 
 def find_matches(original: Model, quantized: Model) -> Iterator[Match]:
-    """Tensors of *original* whose codes *quantized* computes, in the order of *quantized*."""
+    """Tensors of *original* whose codes *quantized* computes, in the order of *quantized*.
+
+    Those whose channels were scaled on the way are left out.
+    """
     known = {name for name, t in original.tensors().items() if producer(t) is not None}
+    known -= scaled_tensors(quantized) - scaled_tensors(original)
     for quantize in quantized.graph.nodes:
         if quantize.op != "QuantizeLinear":
             continue

@@ -46,7 +46,7 @@ def measure(
     feeds: Iterable[Feed],
     *,
     boundary: Boundary | None = None,
-    through: Mapping[str, str] | None = None,
+    through: Mapping[str, tuple[str, float]] | None = None,
     providers: Sequence[Provider] = (),
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
@@ -56,8 +56,8 @@ def measure(
     whole and the very kernels that will be deployed are measured. The quantized model runs on its
     own inputs throughout: errors are cumulative. Where it takes or gives integer codes (see
     ``io-dtype``), *boundary* has their parameters by the names of its inputs and outputs.
-    Where an activation function is all that reads a tensor, *through* has its name by the
-    tensor's: what counts, and is measured, is the error behind it.
+    Where an activation function is all that reads a tensor, *through* has its name and
+    the s of s · f(x / s) by the tensor's: what counts, and is measured, is the error behind it.
     """
     boundary, through = boundary or {}, through or {}
     outputs = [t.name for t in original.graph.outputs]
@@ -72,8 +72,9 @@ def measure(
             sums = errors.tensors.setdefault(name, ErrorSums())
             pair = reference[name], qparams.dequantize(found[code])
             if name in through:
-                function = ACTIVATIONS[through[name]]
-                pair = function(pair[0].astype(np.float32)), function(pair[1])
+                function, scale = ACTIVATIONS[through[name][0]], np.float32(through[name][1])
+                one, two = (np.asarray(part, np.float32) / scale for part in pair)
+                pair = scale * function(one), scale * function(two)
             sums.add(*pair)
         for name in outputs:
             real: Any = reference[name]

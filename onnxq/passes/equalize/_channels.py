@@ -31,7 +31,7 @@ class Channels:
         sources, readers: where variables begin and end.
         rounded: tensors that are rounded in their own right, with their variables.
         frozen: by variable, why its factor has to stay 1.
-        names: of all tensors that factors reach.
+        names: all tensors that factors reach, with the variables of their channels (axis 1).
         count: how many variables there are.
     """
 
@@ -43,7 +43,7 @@ class Channels:
     rounded: list[tuple[gs.Tensor, Ids]] = field(default_factory=list)
     frozen: dict[int, str] = field(default_factory=dict)
     count: int = 0
-    names: set[str] = field(default_factory=set)
+    names: dict[str, Ids] = field(default_factory=dict)
     _of: dict[int, Ids] = field(default_factory=dict)
     _links: list[tuple[Ids, Ids]] = field(default_factory=list)
     _done: set[int] = field(default_factory=set)
@@ -99,7 +99,7 @@ class Channels:
     def _carry(self, tensor: gs.Tensor, ids: Ids) -> None:
         """*tensor* has the variables *ids* along its axis 1."""
         self._of[id(tensor)] = ids
-        self.names.add(tensor.name)
+        self.names[tensor.name] = ids
         if self.scope.is_output(tensor):
             self._stop(ids, f"'{tensor.name}' is an output of the graph")
         for user, _ in consumers(tensor):
@@ -129,7 +129,7 @@ class Channels:
         tensor = node.outputs[0]
         if silu is not None:
             self._done |= {id(n) for n in silu}
-            self.names.add(tensor.name)
+            self.names[tensor.name] = ids
             tensor = silu[1].outputs[0]
         self.sources.append(Source(node, tensor, ids, *(silu or ())))
         self.rounded.append((tensor, ids))

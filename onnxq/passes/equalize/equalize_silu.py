@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -15,6 +16,7 @@ from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._factors import Array, factors, noise, spread
 from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.scaled import SCALED, scaled_tensors
 from onnxq.quant import PerAxis
 
 
@@ -93,8 +95,10 @@ class EqualizeSiLU(Pass):
         if (a > 1).any():
             apply(channels, a)
             # what was measured of scaled tensors holds no more
-            states = {t: s for t, s in ctx.statistics.states.items() if t not in channels.names}
+            scaled = {t for t, ids in channels.names.items() if (a[ids] > 1).any()}
+            states = {t: s for t, s in ctx.statistics.states.items() if t not in scaled}
             ctx.statistics = replace(ctx.statistics, states=states)
+            model.metadata[SCALED] = json.dumps(sorted(scaled | scaled_tensors(model)))
 
     def _factors(self, block: Block, ctx: Context) -> tuple[Array, str]:
         """Factors by root, all 1 with the reason where they are not worth it."""
