@@ -77,6 +77,6 @@ class Target:
     weights: QuantSpec
     rules: Mapping[str, OpRule]
     opset: int = 13
-    max_opset: int = 25
+    max_opset: int = 26
     quantized_bias: bool = True
     removes_absorbed: bool = True
