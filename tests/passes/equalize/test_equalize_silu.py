@@ -21,9 +21,9 @@ from onnxq.testing import check_pass
 from tests.passes.golden import check, context, parse
 
 PASS = EqualizeSiLU()
-K = np.array([255, 128, 16])  # of 255, for the ranges 8 : 4 : 0.3
+K = np.array([255, 128, 8])  # of 255, for the ranges 8 : 4 : 0.1, the last one capped
 A = 255 / K
-RANGES = [8.0, 4.0, 0.3]
+RANGES = [8.0, 4.0, 0.1]
 
 BEFORE = """g (float[1,3,6,6] x) => (float[1,3,6,6] y)
 <float[3,3,1,1] w, float[3] b, float[3,1,3,3] v>
