@@ -13,6 +13,8 @@ from onnxq.quant import PerTensor, dtype
 from onnxq.runtime.versions import reads
 from onnxq.targets import Target
 
+_BYTES = ("int8", "uint8")
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -44,16 +46,18 @@ def find_limits(target: Target, max_opset: int | None, runtime_version: str | No
 def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     """The lowest opset that can express the result, and what needs it.
 
-    QuantizeLinear exists from opset 10, per-axis scales from 13, 4 and 16 bits from 21.
+    QuantizeLinear exists from opset 10, per-axis scales from 13, 4 and 16 bits from 21, 2 bits
+    from 25.
     """
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
     formats = (
         dtype(plan.weights or target.weights.dtype),
         dtype(plan.activations or target.activations.dtype),
     )
-    for one in formats:
-        if one.storage.removeprefix("u") != "int8":
-            return 21, f"{one} needs opset 21"
+    least = {one: 25 if one.bits == 2 else 21 for one in formats if one.storage not in _BYTES}
+    if least:
+        most = max(least, key=least.__getitem__)
+        return least[most], f"{most} needs opset {least[most]}"
     per_tensor = isinstance(target.weights.granularity, PerTensor)
     if plan.granularity == "tensor" or (plan.granularity is None and per_tensor):
         return 10, "QuantizeLinear needs opset 10"
@@ -76,7 +80,7 @@ def keep_to(recipe: Recipe, model: Model, target: Target, limits: Limits, asked:
         )
     needed, why = needed_opset(recipe, target)
     if needed > limits.opset:
-        hint = "int8 and uint8" if needed == 21 else "--granularity tensor (less accurate)"
+        hint = "int8 and uint8" if needed >= 21 else "--granularity tensor (less accurate)"
         raise OptionError(f"{why}, but {limits.why} allows {limits.opset}", hint=hint)
     opset = max(needed, min(target.opset, limits.opset)) if asked else max(needed, target.opset)
     passes = tuple(

@@ -259,6 +259,14 @@ def test_max_opset() -> None:
         onnxq.quantize(network(), data=samples(), target="x86", max_opset=12)
 
 
+@pytest.mark.parametrize(("kind", "opset"), [("int4", 21), ("int16", 21), ("int2", 25)])
+def test_formats_need_their_opset(kind: str, opset: int) -> None:
+    result = onnxq.quantize(network(), data=samples(), target="generic", weights=kind)
+    assert result.model.opset == opset
+    with pytest.raises(OptionError, match=f"{kind} needs opset {opset}"):
+        onnxq.quantize(network(), data=samples(), weights=kind, max_opset=opset - 1)
+
+
 def test_runtime_version() -> None:
     result = onnxq.quantize(network(), data=samples(), target="x86", runtime_version="1.8")
     proto = result.model.to_proto()
