@@ -29,21 +29,26 @@ class Histogram:
     Attributes:
         bins: most bins of a state, at least 2; memory is 8 · bins bytes a tensor.
         values: most values counted of one tensor in one sample, at least 1.
+        floors: by channel (axis 1), the value that smaller ones count as; None for no floor.
     """
 
     bins: int = 4096
     values: int = 1 << 15
+    floors: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise OptionError(f"a histogram of {self.bins} bins", hint="at least 2, such as 4096")
+        if self.floors is not None:
+            object.__setattr__(self, "floors", tuple(self.floors))  # a list, read from a file
         if self.values < 1:
             raise OptionError(f"a histogram of {self.values} values a sample", hint="at least 1")
 
     @property
     def key(self) -> str:
         """Name of the measurement."""
-        return f"histogram{{bins={self.bins},values={self.values}}}"
+        floors = "" if self.floors is None else f",floors={self.floors}"
+        return f"histogram{{bins={self.bins},values={self.values}{floors}}}"
 
     def init(self) -> HistogramState:
         """No value."""
@@ -57,6 +62,10 @@ class Histogram:
         self, state: HistogramState, sample: int, x: NDArray[Any], low: float, high: float
     ) -> HistogramState:
         """The same where the extremes *low* and *high* of *x* are known already."""
+        if self.floors is not None and x.ndim > 1 and x.shape[1] == len(self.floors):
+            floors = np.array(self.floors, np.float32).reshape(-1, *[1] * (x.ndim - 2))
+            x = np.maximum(x, floors)
+            low, high = bounds(x)
         exponent, start, bins, low, high = self._grid(state, low, high)
         step = -(-x.size // self.values) | 1
         flat = np.ascontiguousarray(x.reshape(-1)[::step], np.float32)

@@ -222,3 +222,17 @@ def read_through(tensor: gs.Tensor, outputs: set[int]) -> tuple[str, float] | No
         if len(gated) == 1 and gated[0] is gate:
             return "silu", scale
     return None
+
+
+def gate_floors(tensor: gs.Tensor) -> tuple[float, ...] | None:
+    """Where the gates ``Sigmoid(k · x)`` that read *tensor* close, by channel: −5 / k.
+
+    None where there is no k by channel. SiLU(−5) is −0.03, and hardly anything below it.
+    """
+    for user, _ in consumers(tensor):
+        if user.op == "Mul" and is_constant(user.inputs[1]):
+            k = constant_value(user.inputs[1])
+            after = [node.op for node, _ in consumers(user.outputs[0])]
+            if k is not None and k.size > 1 and k.min() > 0 and after == ["Sigmoid"]:
+                return tuple(float(v) for v in -5.0 / k.reshape(-1))
+    return None

@@ -9,7 +9,14 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, consumers, is_constant, producer
 from onnxq.pipeline.context import Context
-from onnxq.pipeline.eligibility import Absorption, absorbed, added_bias, read_through, why_not
+from onnxq.pipeline.eligibility import (
+    Absorption,
+    absorbed,
+    added_bias,
+    gate_floors,
+    read_through,
+    why_not,
+)
 from onnxq.pipeline.plan import NodePlan
 from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype
 from onnxq.targets import OpRule, Role
@@ -98,7 +105,9 @@ def _read_through(model: Model, outputs: set[int], ctx: Context) -> None:
             found = read_through(tensor, outputs)
             if found is not None:
                 function, scale = found
-                ctx.plan.tensors[name] = replace(spec, through=function, through_scale=scale)
+                ctx.plan.tensors[name] = replace(
+                    spec, through=function, through_scale=scale, floors=gate_floors(tensor)
+                )
 
 
 def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:

@@ -56,4 +56,5 @@ def _joined(specs: list[QuantSpec]) -> QuantSpec:
     limits = None
     if len(known) == len(specs):
         limits = (min(low for low, _ in known), max(high for _, high in known))
-    return replace(specs[0], limits=limits)
+    floors = specs[0].floors if len(specs) == 1 else None
+    return replace(specs[0], limits=limits, floors=floors)

@@ -73,6 +73,8 @@ class QuantSpec:
         through: name of the activation function (of ``onnxq.quant.activations``) that is all that
             reads the tensor: what counts is the error behind it.
         through_scale: the s of s · f(x / s), where that is the function f that is read.
+        floors: by channel (axis 1), values below which all that reads the tensor makes nothing of
+            it: SiLU gates whose channels close at different places. They count as the floor.
     """
 
     dtype: DType
@@ -85,6 +87,7 @@ class QuantSpec:
     pair_axis: int | None = None
     limits: tuple[float, float] | None = None
     through: str | None = None
+    floors: tuple[float, ...] | None = None
     through_scale: float = 1.0
 
 

@@ -137,7 +137,10 @@ def test_ends_stay_in_order_where_zero_lies_outside(method, sign):
 
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_tensors_without_values_have_an_empty_range(method):
-    assert choose_range(method, Extremes().init(), Histogram(values=1 << 20).init(), U8) == (0.0, 0.0)
+    assert choose_range(method, Extremes().init(), Histogram(values=1 << 20).init(), U8) == (
+        0.0,
+        0.0,
+    )
 
 
 def test_errors_name_the_method():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar, Literal
 
@@ -59,12 +59,12 @@ class ChooseRanges(Pass):
     percentile: float = 99.99
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
-        observers: tuple[AnyObserver, ...] = (Extremes(),)
-        if self.method in HISTOGRAM_METHODS:
-            observers = (Extremes(), Histogram())
-        constants = _constants(model)
         return {
-            name: observers for group in scale_groups(ctx.plan, constants) for name in group.rounded
+            name: (Extremes(), _histogram(group))
+            if self.method in HISTOGRAM_METHODS
+            else (Extremes(),)
+            for group in scale_groups(ctx.plan, _constants(model))
+            for name in group.rounded
         }
 
     def run(self, model: Model, ctx: Context) -> None:
@@ -81,11 +81,19 @@ class ChooseRanges(Pass):
         extremes = reduce(Extremes().merge, (get(n, Extremes()) for n in group.rounded))
         histogram = None
         if self.method in HISTOGRAM_METHODS:
-            observer = Histogram()
+            observer = _histogram(group)
             histogram = reduce(observer.merge, (get(n, observer) for n in group.rounded))
         options = RangeOptions(percentile=self.percentile)
-        low, high = choose_range(self.method, extremes, histogram, group.spec, options)
+        spec = group.spec
+        if spec.floors is not None:  # what the gates close on is at their floors already
+            spec = replace(spec, through=None)
+        low, high = choose_range(self.method, extremes, histogram, spec, options)
         return qparams_from_range(low, high, group.spec)
+
+
+def _histogram(group: ScaleGroup) -> Histogram:
+    """The histogram that the range of *group* is chosen from."""
+    return Histogram(floors=None if group.spec is None else group.spec.floors)
 
 
 def _constants(model: Model) -> frozenset[str]:

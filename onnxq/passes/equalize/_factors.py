@@ -23,6 +23,10 @@ STEPS = 255
 """The reciprocal of a factor is one of 1/255 … 255/255, which a uint8 constant holds exactly."""
 
 
+DEAD = 5.0
+"""SiLU(-5) is -0.03: what lies further below is one value to the layers behind."""
+
+
 def factors(ranges: Array, weights: Array | None, cap: float) -> Array:
     """Factors a [channels], 1 ≤ a ≤ *cap*, with 255 / a an integer.
 
@@ -40,6 +44,12 @@ def factors(ranges: Array, weights: Array | None, cap: float) -> Array:
     top = ratio[alive].max(initial=0.0)
     wanted = np.where(alive, np.minimum(top / ratio, cap), 1.0)
     return np.asarray(STEPS / np.clip(np.rint(STEPS / wanted), np.ceil(STEPS / cap), STEPS))
+
+
+def live(low: NDArray[np.float32], high: NDArray[np.float32]) -> Array:
+    """Range of each channel in front of a SiLU, as far as the result depends on it: [channels]."""
+    below = np.minimum(np.maximum(-np.nan_to_num(low), 0.0), DEAD)
+    return np.maximum(np.maximum(np.nan_to_num(high), 0.0), below).astype(np.float64)
 
 
 def spread(ranges: Array) -> float:

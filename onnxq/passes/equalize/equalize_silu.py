@@ -14,7 +14,7 @@ from onnxq.calibrate.observer import AnyObserver
 from onnxq.graph import Model
 from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import Channels
-from onnxq.passes.equalize._factors import Array, factors, noise, spread
+from onnxq.passes.equalize._factors import Array, factors, live, noise, spread
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.scaled import SCALED, scaled_tensors
 from onnxq.quant import PerAxis
@@ -33,8 +33,9 @@ class EqualizeSiLU(Pass):
 
         The layers that read y, through pooling, resizing, joins, splits and sums, take the factor
         back into their weights. Channels that meet in a sum share a factor. With the ranges R of
-        y's channels and the largest weights w that read them, a ∝ √(w / R), or 1 / R where only
-        depthwise layers read y: the scales of their weights are by channel in any case.
+        the channels of y and of the live part of x (SiLU makes nothing of what lies below -5), and
+        the largest weights w that read them, a ∝ √(w / R), or 1 / R where only depthwise layers
+        read y: the scales of their weights are by channel in any case.
 
     Why
         A tensor has one step, which its widest channel sets. Where ranges differ a hundred times,
@@ -65,17 +66,15 @@ class EqualizeSiLU(Pass):
     stage: ClassVar[Stage] = Stage.EQUALIZE
     preserves: ClassVar[float | None] = 1e-4
 
-    cap: float = 32.0
+    cap: float = 64.0
     ratio: float = 2.0
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Channel extremes of what would be scaled; nothing where there is no SiLU."""
-        return {
-            tensor.name: (ChannelExtremes(),)
-            for block in blocks(Channels.find(model, ctx))
-            if not block.reason
-            for tensor, _ in block.rounded
-        }
+        wanted = [block for block in blocks(Channels.find(model, ctx)) if not block.reason]
+        rounded = [tensor.name for block in wanted for tensor, _ in block.rounded]
+        gated = [s.conv.outputs[0].name for block in wanted for s in block.sources if s.gate]
+        return {name: (ChannelExtremes(),) for name in (*rounded, *gated)}
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors block by block, then scale sources and readers."""
@@ -108,6 +107,10 @@ class EqualizeSiLU(Pass):
             mine = block.has(ids)
             size = ctx.statistics.get(tensor.name, ChannelExtremes()).magnitude
             np.maximum.at(ranges, block.where(ids[mine]), size[mine])
+        for source in block.sources:
+            if source.gate is not None:
+                extremes = ctx.statistics.get(source.conv.outputs[0].name, ChannelExtremes())
+                np.maximum.at(ranges, block.where(source.ids), live(extremes.low, extremes.high))
         for reader in block.readers:
             mine = block.has(reader.ids)
             size = reader.magnitude()
