@@ -102,6 +102,7 @@ def quantize(
     chosen = parse_providers(providers)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
     refuse_quantized(work)
+    untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
     ctx = Context(target=replace(profile, opset=min(profile.opset, limits.opset)))
@@ -116,8 +117,11 @@ def quantize(
     after = [p for p in steps.passes if p.stage >= Stage.EMIT]
     PassManager(before, progress=progress, compare=run.compare).run(work, ctx)
     run.finish(ctx)
-    original = work.clone()
-    PassManager(after, progress=progress).run(work, ctx)
+    if ctx.plan.nodes:
+        original = work.clone()
+        PassManager(after, progress=progress).run(work, ctx)
+    else:  # nothing to gain: the model as it was given, not as it was prepared
+        original, work = untouched, untouched.clone()
 
     progress.stage("verify")
     done = kernels(work, chosen)

@@ -72,5 +72,7 @@ def test_goals(name: str, decibels: float, size: float, tmp_path: Path) -> None:
 def test_detector_keeps_its_precision(tmp_path: Path) -> None:
     result, file = quantized("yolox_nano", None, tmp_path)
     found = zoo().evaluate("yolox_nano", file)
-    assert found["metric"] >= found["fp32_metric"] - 1.0
+    # of 64 images AP50 moves by a point with any rounding; AP over all overlaps is steadier
+    assert found["extra"]["ap"] >= found["fp32_extra"]["ap"] - 1.0
+    assert found["metric"] >= found["fp32_metric"] - 2.0
     assert result.report["summary"]["integer_macs_percent"] >= 90

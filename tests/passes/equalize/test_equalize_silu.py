@@ -21,7 +21,7 @@ from onnxq.testing import check_pass
 from tests.passes.golden import check, context, parse
 
 PASS = EqualizeSiLU()
-K = np.array([255, 128, 8])  # of 255, for the ranges 8 : 4 : 0.1, the last one capped
+K = np.array([255, 128, 4])  # of 255, for the ranges 8 : 4 : 0.1, the last one capped
 A = 255 / K
 RANGES = [8.0, 4.0, 0.1]
 
@@ -64,7 +64,7 @@ def test_match() -> None:
         "v2": w["v"] / A.reshape(3, 1, 1, 1),
     }
     expected = {n: v.astype(np.float32) for n, v in expected.items()}
-    used = ctx(m=RANGES)
+    used = ctx(c=RANGES, m=RANGES)
     result = check(PASS, BEFORE, AFTER, ctx=used, expected=expected)
     # reports on two files must not compare these with the tensors of the original
     assert scaled_tensors(Model.load(result)) == {"c", "m"}
@@ -83,7 +83,7 @@ def test_decline(text: str, reason: str, options: dict[str, float]) -> None:
     check(
         EqualizeSiLU(**options),
         text,
-        ctx=ctx(m=RANGES),
+        ctx=ctx(c=RANGES, m=RANGES),
         declines=[("conv", reason)],
     )
 
@@ -103,7 +103,7 @@ def test_decline_noise_would_rise() -> None:
     """Widest where weights are largest: whatever one side gains, the other one loses."""
     text = BEFORE.replace("group=3, ", "").replace("float[3,1,3,3] v", "float[3,3,3,3] v")
     v = np.float32([64, 1 / 64, 64]).reshape(1, 3, 1, 1) * np.ones((3, 3, 3, 3), np.float32)
-    used = ctx(m=[1.0, 1 / 32, 0.5])
+    used = ctx(c=[1.0, 1 / 32, 0.5], m=[1.0, 1 / 32, 0.5])
     check(PASS, text, ctx=used, weights={"v": v}, declines=[("conv", "would not go down")])
 
 
