@@ -188,8 +188,16 @@ def _assert_weights_kept(pass_: Pass, before: onnx.ModelProto, after: onnx.Model
             readers.setdefault(name, []).append(i)
     for name, value in old.items():
         if name in readers and name in new and all(i in same for i in readers[name]):
-            kept = value.dtype == new[name].dtype and value.tobytes() == new[name].tobytes()
+            kept = _same_values(value, new[name])
             assert kept, f"{pass_.name}: the weight '{name}' changed, its readers did not"
+
+
+def _same_values(old: NDArray[Any], new: NDArray[Any]) -> bool:
+    """Whether the bytes are the same, or were before they were stored in a wider type."""
+    wider = old.dtype.kind == new.dtype.kind == "f" and np.can_cast(old.dtype, new.dtype)
+    if wider:
+        new = new.astype(old.dtype)
+    return old.dtype == new.dtype and old.tobytes() == new.tobytes()
 
 
 def _untouched(before: onnx.ModelProto, after: onnx.ModelProto) -> set[int]:

@@ -1,8 +1,8 @@
 """The recipes that have a name: ``onnxq recipe NAME`` prints them."""
 
 _CANONICAL = (
-    "inline-functions,raise-opset,name-nodes,constants-to-initializers,fold-constants,"
-    "remove-noops,remove-unused,measure-shapes"
+    "inline-functions,raise-opset,name-nodes,constants-to-initializers,widen-float16,"
+    "fold-constants,remove-noops,remove-unused,measure-shapes"
 )
 _FUSE = (  # fuse-affine twice: for Conv+Add+BatchNormalization and for Conv+BatchNormalization+Mul
     "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-matmul-add,fuse-affine,fuse-batchnorm,"

@@ -17,7 +17,7 @@ from tests.zoo import needs_zoo, zoo
 
 CANONICAL = (
     "inline-functions", "raise-opset", "name-nodes", "constants-to-initializers",
-    "fold-constants", "remove-noops", "remove-unused",
+    "widen-float16", "fold-constants", "remove-noops", "remove-unused",
 )  # fmt: skip
 FUSE = (
     "reducemean-to-gap", "fuse-activation-clip", "fuse-pad", "fuse-matmul-add", "fuse-batchnorm",
