@@ -4,10 +4,12 @@ _CANONICAL = (
     "inline-functions,raise-opset,name-nodes,constants-to-initializers,widen-float16,"
     "fold-constants,remove-noops,remove-unused,measure-shapes"
 )
-_FUSE = (  # fuse-affine twice: for Conv+Add+BatchNormalization and for Conv+BatchNormalization+Mul
+# fuse-affine for Conv+Add+BatchNormalization, for Conv+BatchNormalization+Mul, and for the 1/6 that
+# hardswish-to-mul leaves
+_FUSE = (
     "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-matmul-add,fuse-affine,fuse-batchnorm,"
     "fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
-    "recognise-gelu,recognise-layernorm"
+    "recognise-gelu,recognise-layernorm,relu-to-leakyrelu,hardswish-to-mul,fuse-affine"
 )
 _PLAN = "plan-kernels,keep-output-layers,keep-wide-joins"
 

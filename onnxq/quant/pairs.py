@@ -47,18 +47,19 @@ def relieve_pairs(codes: NDArray[Any], limit: int) -> NDArray[Any]:
     first; where one is too small to give its part, the other gives the rest.
     """
     even = codes.shape[1] // 2 * 2
-    a, b = codes[:, 0:even:2], codes[:, 1:even:2]
-    size_a, size_b = np.abs(a).astype(np.float32), np.abs(b).astype(np.float32)
-    excess = np.where(np.sign(a) == np.sign(b), size_a + size_b - limit, 0.0)
-    if not (excess > 0).any():
+    a, b = codes[:, 0:even:2].astype(np.float32), codes[:, 1:even:2].astype(np.float32)
+    over = np.abs(a + b) > limit  # codes of unlike sign cancel: they are never over
+    if not over.any():
         return codes
-    excess = np.maximum(excess, 0.0)
-    part_b = np.minimum(np.floor(excess / 2), size_b)
-    part_a = np.minimum(excess - part_b, size_a)
+    row, pair = np.nonzero(over)
+    a, b = a[row, pair], b[row, pair]
+    excess = np.abs(a + b) - limit
+    part_b = np.minimum(np.floor(excess / 2), np.abs(b))
+    part_a = np.minimum(excess - part_b, np.abs(a))
     part_b = excess - part_a
     eased = codes.copy()
-    eased[:, 0:even:2] = (a - np.sign(a) * part_a).astype(codes.dtype)
-    eased[:, 1:even:2] = (b - np.sign(b) * part_b).astype(codes.dtype)
+    eased[row, 2 * pair] = (a - np.sign(a) * part_a).astype(codes.dtype)
+    eased[row, 2 * pair + 1] = (b - np.sign(b) * part_b).astype(codes.dtype)
     return eased
 
 

@@ -124,17 +124,18 @@ def _best_factor(
 ) -> NDArray[np.float64]:
     """For each channel the factor on its range with the least squared error; float64 [C].
 
-    Factors from 1 down to 0.3 in steps of 0.05, then the neighbourhood of the best in steps of
+    Factors from 1 down to 0.3 in steps of 0.1, then around the best in steps of 0.05, 0.025 and
     0.0125; 1 is among them, so min-max is never better. Where pairs are limited, factors up to 2
     too: with 2 no pair exceeds the limit.
     """
     best = np.ones(len(rows))
     least = _squared_error(rows, low, high, spec)
-    widest = 2.0 if knows_pairs(spec) else 0.95
-    for factors in (np.arange(widest, 0.29, -0.05), np.arange(-3, 4) * 0.0125):
-        around = best.copy() if factors[0] < 0 else np.zeros(len(rows))
+    widest = 2.0 if knows_pairs(spec) else 1.0
+    coarse = np.arange(widest, 0.29, -0.1)
+    for factors in (coarse, *(np.array([-1.0, 1.0]) * step for step in (0.05, 0.025, 0.0125))):
+        around = np.zeros(len(rows)) if factors is coarse else best.copy()
         for factor in factors:
-            trial = np.clip(around + factor, 0.05, max(widest, 1.0))
+            trial = np.clip(around + factor, 0.05, widest)
             error = _squared_error(rows, low * trial, high * trial, spec)
             better = error < least
             best, least = np.where(better, trial, best), np.where(better, error, least)
