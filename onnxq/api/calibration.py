@@ -129,6 +129,13 @@ class Calibration:
             if not found.enough:
                 ctx.journal.warn(str(found))
 
+    def notes(self) -> list[str]:
+        """Whether the samples were enough, where they were (else it is among the warnings)."""
+        if not self.measured.states or self.random:
+            return []
+        found = sufficiency(self.measured)
+        return [str(found)] if found.enough else []
+
     def report_feeds(self) -> Iterator[Feed]:
         """The samples of the report: its own, else those held out."""
         if self.report_source is not None:

@@ -127,15 +127,16 @@ def quantize(
     done = kernels(work, chosen)
     progress.stage("report")
     errors = measured(original, work, ctx, run.report_feeds(), chosen)
-    if target == "auto":
-        ctx.journal.warnings.insert(0, f"target {profile.name}: {detect()[1]}")
     warn(ctx, done)
     describe(work, limits, steps, profile, run.facts())
+    notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
+    notes += run.notes()
     facts = Facts(
         recipe=steps.name or str(steps),
         passes=str(steps),
         versions=versions(),
         data=run.facts(),
+        notes=tuple(notes),
         bytes_float=bytes_float,
         bytes_quantized=serialized_size(work),
         kernels=done,

@@ -26,6 +26,7 @@ class Facts:
         passes: the recipe written out.
         versions: package versions by name.
         data: digest, calibration_samples, report_samples, held_out, and what else is known.
+        notes: what is worth knowing, and no warning.
         bytes_float, bytes_quantized: sizes of the two models as written.
         kernels: by node name, the integer kernel that the runtime made of it.
     """
@@ -37,6 +38,7 @@ class Facts:
     bytes_float: int
     bytes_quantized: int
     kernels: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
         "declines": [
             {"pass": d.pass_name, "node": d.node, "reason": d.reason} for d in ctx.journal.declines
         ],
+        "notes": list(facts.notes),
         "warnings": list(ctx.journal.warnings),
         "recommendation": [],
     }

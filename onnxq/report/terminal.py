@@ -191,11 +191,12 @@ def recommendation(report: Report) -> RenderableType | None:
 
 
 def warnings(report: Report) -> RenderableType | None:
-    """What the user should read."""
-    lines = [str(w) for w in report.get("warnings") or []]
+    """Notes, then warnings, a line each; None where there are none."""
+    lines = [("note    ", "dim", str(n)) for n in report.get("notes") or []]
+    lines += [("warning ", "bold yellow", str(w)) for w in report.get("warnings") or []]
     if not lines:
         return None
-    return Group(*(Text.assemble(("warning ", "bold yellow"), line) for line in lines))
+    return Group(*(Text.assemble((word, style), line) for word, style, line in lines))
 
 
 def _line(item: object) -> str:
