@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from onnxq.calibrate.split import Split
 from onnxq.calibrate.statistics import Statistics
 from onnxq.calibrate.statistics_file import load_statistics, save_statistics
 from onnxq.calibrate.statistics_models import join_models, split_models
-from onnxq.calibrate.sufficiency import sufficiency
+from onnxq.calibrate.sufficiency import Sufficiency, sufficiency
 from onnxq.errors import DataError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, TensorFact
@@ -124,17 +125,19 @@ class Calibration:
             ctx.journal.warn(
                 f"only {self.source.count()} samples: the report is made on those that calibrated"
             )
-        if self.measured.states and not self.random:
-            found = sufficiency(self.measured)
-            if not found.enough:
-                ctx.journal.warn(str(found))
+        if self.verdict is not None and not self.random and not self.verdict.enough:
+            ctx.journal.warn(str(self.verdict))
+
+    @cached_property
+    def verdict(self) -> Sufficiency | None:
+        """Whether the samples were enough; None where nothing was measured. Asked once all was."""
+        return sufficiency(self.measured) if self.measured.states else None
 
     def notes(self) -> list[str]:
         """Whether the samples were enough, where they were (else it is among the warnings)."""
-        if not self.measured.states or self.random:
+        if self.verdict is None or self.random or not self.verdict.enough:
             return []
-        found = sufficiency(self.measured)
-        return [str(found)] if found.enough else []
+        return [str(self.verdict)]
 
     def report_feeds(self) -> Iterator[Feed]:
         """The samples of the report: its own, else those held out."""
@@ -151,7 +154,7 @@ class Calibration:
             "report_samples": self.split.report_samples if own is None else own.count(),
             "held_out": not self.split.same,
             "calibrated": not self.random,
-            "sufficiency": str(sufficiency(self.measured)) if self.measured.states else "",
+            "sufficiency": "" if self.verdict is None else str(self.verdict),
         }
 
 

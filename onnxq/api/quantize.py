@@ -128,14 +128,15 @@ def quantize(
     progress.stage("report")
     errors = measured(original, work, ctx, run.report_feeds(), chosen)
     warn(ctx, done)
-    describe(work, limits, steps, profile, run.facts())
+    described = run.facts()
+    describe(work, limits, steps, profile, described)
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
     notes += run.notes()
     facts = Facts(
         recipe=steps.name or str(steps),
         passes=str(steps),
         versions=versions(),
-        data=run.facts(),
+        data=described,
         notes=tuple(notes),
         bytes_float=bytes_float,
         bytes_quantized=serialized_size(work),

@@ -48,7 +48,7 @@ def why_not(node: gs.Node, rule: OpRule | None, model: Model, ctx: Context) -> s
 
 
 def _why_not_tensors(node: gs.Node, rule: OpRule, ctx: Context) -> str | None:
-    indices = range(len(node.inputs)) if rule.activations is None else rule.activations
+    indices = rule.activation_inputs(len(node.inputs))
     for index in indices:
         if index >= len(node.inputs) or node.inputs[index].is_empty():
             return f"input {index} is absent"

@@ -60,7 +60,7 @@ def _plan(
     base = ctx.target.activations
     if ctx.plan.activations is not None:
         base = replace(base, dtype=dtype(ctx.plan.activations))
-    inputs = _activation_inputs(node, rule)
+    inputs = rule.activation_inputs(len(node.inputs))
     for index in inputs:
         tensors.setdefault(node.inputs[index].name, base)
     if rule.weight is not None:
@@ -148,15 +148,9 @@ def _present(node: gs.Node, index: int) -> bool:
     return index < len(node.inputs) and not node.inputs[index].is_empty()
 
 
-def _activation_inputs(node: gs.Node, rule: OpRule) -> tuple[int, ...]:
-    if rule.activations is None:
-        return tuple(range(len(node.inputs)))
-    return rule.activations
-
-
 def _reads(node: gs.Node, ctx: Context) -> tuple[int, ...]:
     """Inputs of *node* that its rule quantizes as activations."""
-    return _activation_inputs(node, ctx.target.rules[node.op])
+    return ctx.target.rules[node.op].activation_inputs(len(node.inputs))
 
 
 def _choose(rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption]) -> set[int]:
@@ -168,9 +162,12 @@ def _choose(rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption
     """
     flow: nx.DiGraph[int] = nx.DiGraph()
     flow.add_nodes_from(rules)
-    for i, (_, _rule) in rules.items():
+    for i in rules:
         for user, index in consumers(ends[i].tensor):
-            if id(user) in rules and index in _activation_inputs(user, rules[id(user)][1]):
+            if id(user) not in rules:
+                continue
+            _, reading = rules[id(user)]
+            if index in reading.activation_inputs(len(user.inputs)):
                 flow.add_edge(i, id(user))
     core = [i for i, (_, rule) in rules.items() if rule.role is Role.COMPUTE]
     down = set(core).union(*(nx.descendants(flow, i) for i in core)) if core else set()
@@ -180,7 +177,7 @@ def _choose(rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption
     for i, (node, rule) in rules.items():  # in graph order: sources first
         if i in chosen or i not in exact:
             continue
-        sources = [producer(node.inputs[k]) for k in _activation_inputs(node, rule)]
+        sources = [producer(node.inputs[k]) for k in rule.activation_inputs(len(node.inputs))]
         if i in up and all(_exact_source(s, chosen, rule) for s in sources):
             chosen.add(i)
         elif rule.role is Role.MOVE and i in down:

@@ -38,7 +38,6 @@ class OpRule:
         absorbs: operators behind it that a quantized range may make redundant.
         output_range: real range of the output, where the operator's mathematics fixes it.
         since: lowest opset at which the runtime has the kernel.
-        signed: whether the kernel takes signed activations.
     """
 
     kernel: str
@@ -51,6 +50,10 @@ class OpRule:
     absorbs: tuple[str, ...] = ()
     output_range: tuple[float, float] | None = None
     since: int = 1
+
+    def activation_inputs(self, count: int) -> tuple[int, ...]:
+        """Indices of the activations of a node with *count* inputs."""
+        return tuple(range(count)) if self.activations is None else self.activations
 
 
 @dataclass(frozen=True, kw_only=True)

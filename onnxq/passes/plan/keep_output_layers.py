@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model, consumers, is_constant
+from onnxq.graph import Model, consumers
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
 from onnxq.pipeline.macs import macs
@@ -75,7 +75,7 @@ def _writes_output(node: gs.Node, ctx: Context) -> bool:
     if planned is None or not planned.outputs:
         return False
     rule = ctx.target.rules[node.op]
-    if rule.role is not Role.COMPUTE or rule.float_output or all(map(is_constant, node.inputs)):
+    if rule.role is not Role.COMPUTE or rule.float_output:
         return False
     waiting = [node.outputs[0]]
     while waiting:
