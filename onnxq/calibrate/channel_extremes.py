@@ -57,13 +57,21 @@ class ChannelExtremes:
         self, state: ChannelExtremesState, sample: int, x: NDArray[Any]
     ) -> ChannelExtremesState:
         """*state* with the values *x*, which has the axis; NaN is passed over."""
-        if not x.size:
-            return state
+        return self.merge(state, self.look(x)) if x.size else state
+
+    def look(self, x: NDArray[Any], low: float = 0.0, high: float = 0.0) -> ChannelExtremesState:
+        """The state of one sample, the values *x*; the extremes of the whole do not matter."""
         others = tuple(i for i in range(x.ndim) if i != self.axis)
         values = np.asarray(x, np.float32)
-        low, high = np.fmin.reduce(values, axis=others), np.fmax.reduce(values, axis=others)
+        lows, highs = np.fmin.reduce(values, axis=others), np.fmax.reduce(values, axis=others)
         # no negative zero: equal values, equal bits
-        return self.merge(state, ChannelExtremesState(low + np.float32(0), high + np.float32(0)))
+        return ChannelExtremesState(lows + np.float32(0), highs + np.float32(0))
+
+    def take(
+        self, state: ChannelExtremesState, sample: int, found: ChannelExtremesState
+    ) -> ChannelExtremesState:
+        """*state* with what ``look`` found."""
+        return self.merge(state, found)
 
     def merge(self, a: ChannelExtremesState, b: ChannelExtremesState) -> ChannelExtremesState:
         """Extremes of both, which have equally many channels."""

@@ -62,8 +62,10 @@ class ChannelMeans:
 
     def update(self, state: ChannelMeansState, sample: int, x: NDArray[Any]) -> ChannelMeansState:
         """*state* with the values *x*, which has the axis; NaN is passed over."""
-        if not x.size:
-            return state
+        return self.merge(state, self.look(x)) if x.size else state
+
+    def look(self, x: NDArray[Any], low: float = 0.0, high: float = 0.0) -> ChannelMeansState:
+        """The state of one sample, the values *x*, which are not none; extremes do not matter."""
         rows = np.moveaxis(x, self.axis, 0)
         rows = rows.reshape(len(rows), -1)
         rows = np.ascontiguousarray(rows[:, :: rows.shape[1] // _POSITIONS | 1])
@@ -73,7 +75,13 @@ class ChannelMeans:
             count = np.maximum(finite.sum(axis=1), 1)
             mean = np.where(finite, rows, 0).sum(axis=1, dtype=np.float32) / count
         units = np.rint(np.clip(mean.astype(np.float64), -(2.0**22), 2.0**22) * _UNIT)
-        return self.merge(state, ChannelMeansState(units.astype(np.int64), 1))
+        return ChannelMeansState(units.astype(np.int64), 1)
+
+    def take(
+        self, state: ChannelMeansState, sample: int, found: ChannelMeansState
+    ) -> ChannelMeansState:
+        """*state* with what ``look`` found."""
+        return self.merge(state, found)
 
     def merge(self, a: ChannelMeansState, b: ChannelMeansState) -> ChannelMeansState:
         """Both, which have equally many channels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,16 +34,22 @@ class Extremes:
 
     def update(self, state: ExtremesState, sample: int, x: NDArray[Any]) -> ExtremesState:
         """*state* with the values *x* (any shape, finite) of *sample*; none adds no record."""
-        return self.update_bounded(state, sample, x, *bounds(x)) if x.size else state
+        return self.take(state, sample, bounds(x)) if x.size else state
 
-    def update_bounded(
-        self, state: ExtremesState, sample: int, x: NDArray[Any] | None, low: float, high: float
-    ) -> ExtremesState:
-        """The same where the extremes of *x* are known already; *x* is not read."""
-        one = ExtremesState(
-            np.array([sample], np.int64), np.array([low], np.float32), np.array([high], np.float32)
+    def look(self, x: NDArray[Any], low: float, high: float) -> tuple[float, float]:
+        """What is kept of the values *x*, whose extremes are known already."""
+        return low, high
+
+    def take(self, state: ExtremesState, sample: int, found: tuple[float, float]) -> ExtremesState:
+        """*state* with what ``look`` found in *sample*."""
+        return self.merge(state, self.of([(sample, *found)]))
+
+    def of(self, records: Sequence[tuple[int, float, float]]) -> ExtremesState:
+        """The state of *records* (sample, smallest, largest), in the order of the samples."""
+        samples, low, high = zip(*records, strict=True)
+        return ExtremesState(
+            np.array(samples, np.int64), np.array(low, np.float32), np.array(high, np.float32)
         )
-        return self.merge(state, one)
 
     def merge(self, a: ExtremesState, b: ExtremesState) -> ExtremesState:
         """Records of both; two records of one sample are joined."""

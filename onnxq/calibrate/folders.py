@@ -17,7 +17,7 @@ ARRAYS = frozenset((".npz", ".npy"))
 
 def folder_samples(
     folder: Path, inputs: Sequence[InputInfo], preprocess: str | None
-) -> tuple[Callable[[], Iterator[Any]], int, bool]:
+) -> tuple[Callable[[int], Iterator[Any]], int, bool]:
     """What starts a pass over *folder*, how many samples it gives, and whether it repeats cheaply.
 
     Files are taken in the order of their paths, sub-folders included; other files are no data.
@@ -45,8 +45,8 @@ def folder_samples(
             )
         steps, wanted = parse_preprocess(preprocess), inputs[0].dtype
 
-        def decode() -> Iterator[Any]:
-            for path in images:
+        def decode(first: int) -> Iterator[Any]:
+            for path in images[first:]:
                 x = steps(path)
                 yield x if wanted is None or wanted.kind == "f" else x.round().astype(wanted)
 
@@ -56,8 +56,11 @@ def folder_samples(
     if preprocess is not None:
         raise OptionError(f"folder {folder} holds arrays: preprocess steps are for images")
 
-    def read() -> Iterator[Any]:
+    def read(first: int) -> Iterator[Any]:
         for path in arrays:
-            yield from samples(file_stacks(path, inputs), inputs)
+            if first < counts[path]:
+                yield from samples(file_stacks(path, inputs), inputs, first)
+            first = max(0, first - counts[path])
 
-    return read, sum(cut(file_stacks(p, inputs), inputs, str(p)) for p in arrays), True
+    counts = {path: cut(file_stacks(path, inputs), inputs, str(path)) for path in arrays}
+    return read, sum(counts.values()), True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,15 @@ from onnxq.calibrate.extremes import bounds
 from onnxq.calibrate.grid import bin_index, coarsen, count, finest_exponent
 from onnxq.errors import OptionError
 from onnxq.quant.states import HistogramState
+
+
+class Counted(NamedTuple):
+    """Of one sample: the values that are counted, for how many each stands, and all extremes."""
+
+    values: NDArray[np.float32]
+    step: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -56,20 +65,21 @@ class Histogram:
 
     def update(self, state: HistogramState, sample: int, x: NDArray[Any]) -> HistogramState:
         """*state* with the values *x* (any shape, finite)."""
-        return self.update_bounded(state, sample, x, *bounds(x)) if x.size else state
+        return self.take(state, sample, self.look(x, *bounds(x))) if x.size else state
 
-    def update_bounded(
-        self, state: HistogramState, sample: int, x: NDArray[Any], low: float, high: float
-    ) -> HistogramState:
-        """The same where the extremes *low* and *high* of *x* are known already."""
+    def look(self, x: NDArray[Any], low: float, high: float) -> Counted:
+        """What is counted of the values *x*, whose extremes are known already."""
         if self.floors is not None and x.ndim > 1 and x.shape[1] == len(self.floors):
             floors = np.array(self.floors, np.float32).reshape(-1, *[1] * (x.ndim - 2))
             x = np.maximum(x, floors)
             low, high = bounds(x)
-        exponent, start, bins, low, high = self._grid(state, low, high)
         step = -(-x.size // self.values) | 1
-        flat = np.ascontiguousarray(x.reshape(-1)[::step], np.float32)
-        counts = count(flat, exponent, start, bins) * step
+        return Counted(np.array(x.reshape(-1)[::step], np.float32), step, low, high)
+
+    def take(self, state: HistogramState, sample: int, found: Counted) -> HistogramState:
+        """*state* with what ``look`` found in *sample*."""
+        exponent, start, bins, low, high = self._grid(state, found.low, found.high)
+        counts = count(found.values, exponent, start, bins) * found.step
         _add(counts, start, state, exponent)
         return HistogramState(exponent, start, counts, low, high)
 

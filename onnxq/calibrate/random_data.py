@@ -26,10 +26,12 @@ def random_data(inputs: Sequence[InputInfo], samples: int = 16, seed: int = 0) -
         DataError: an input of unknown rank, or of strings.
     """
 
-    def begin() -> Iterator[Feed]:
+    def begin(first: int) -> Iterator[Feed]:
         rng = np.random.default_rng(seed)
-        for _ in range(samples):
-            yield {i.name: _values(i, rng) for i in inputs}
+        for index in range(samples):
+            feed: Feed = {i.name: _values(i, rng) for i in inputs}
+            if index >= first:
+                yield feed
 
     return DataSource("random data", inputs, begin, samples)
 

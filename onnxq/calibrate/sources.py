@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class DataSource:
     Args:
         origin: what to call the source in messages.
         inputs: the model's inputs.
-        begin: starts a pass over raw samples.
+        begin: starts a pass over raw samples, at the sample of the given index.
         length: number of samples, None where only a pass can tell.
         repeatable: whether *begin* may be called again and gives the same samples cheaply; other
             sources are stored in a temporary file during their first pass.
@@ -45,15 +46,15 @@ class DataSource:
         self,
         origin: str,
         inputs: Sequence[InputInfo],
-        begin: Callable[[], Iterator[Any]],
+        begin: Callable[[int], Iterator[Any]],
         length: int | None = None,
         repeatable: bool = True,
     ) -> None:
         self.origin, self.length = origin, length
         self._check = FeedCheck(inputs)
         self._begin = begin
-        self._spool = None if repeatable else Spool(self._checked())
-        self._digest: str | None = None
+        self._spool = None if repeatable else Spool(self._checked(0))
+        self._digest, self._digested = FeedDigest(), 0
         self._first = next(iter(self), None)
         if self._first is None:
             raise DataError(f"{origin} holds no samples")
@@ -74,22 +75,27 @@ class DataSource:
         Raises:
             DataError: a sample does not fit, or the source fails; names the sample.
         """
-        digest, count = FeedDigest(), 0
-        for feed in self._spool if self._spool is not None else self._checked():
-            if self._digest is None:
-                digest.update(feed)
-            count += 1
+        return self.start(0)
+
+    def start(self, first: int) -> Iterator[Feed]:
+        """The samples from the one of index *first* on."""
+        index = first
+        spool = self._spool
+        feeds = self._checked(first) if spool is None else islice(iter(spool), first, None)
+        for feed in feeds:
+            if index == self._digested:  # each sample once, in order, whichever pass comes to it
+                self._digest.update(feed)
+                self._digested += 1
+            index += 1
             yield feed
-        self.length = count
-        self._digest = self._digest or digest.hexdigest()
+        self.length = index
 
     def digest(self) -> str:
-        """SHA-256 over all samples; reads them where no whole pass has been made yet."""
-        if self._digest is None:
-            for _ in self:
+        """SHA-256 over all samples; reads those that no pass has come to yet."""
+        if self._digested != self.length:
+            for _ in self.start(self._digested):
                 pass
-        assert self._digest is not None
-        return self._digest
+        return self._digest.hexdigest()
 
     def count(self) -> int:
         """Number of samples; reads them where it is not known yet."""
@@ -98,10 +104,10 @@ class DataSource:
         assert self.length is not None
         return self.length
 
-    def _checked(self) -> Iterator[Feed]:
-        index = 0
+    def _checked(self, first: int) -> Iterator[Feed]:
+        index = first
         try:
-            for sample in self._begin():
+            for sample in self._begin(first):
                 yield self._check(sample, index)
                 index += 1
         except (OnnxqError, GeneratorExit):
@@ -155,7 +161,8 @@ def open_data(
     else:
         return _from_iterable(data, inputs, seed)
     origin = "the array" if path is None else str(path)
-    return DataSource(origin, inputs, lambda: samples(stacks, inputs), cut(stacks, inputs, origin))
+    length = cut(stacks, inputs, origin)
+    return DataSource(origin, inputs, lambda first: samples(stacks, inputs, first), length)
 
 
 def _path(data: Any) -> Path | None:
@@ -187,18 +194,20 @@ def _single(inputs: Sequence[InputInfo]) -> str:
 def _from_iterable(data: Any, inputs: Sequence[InputInfo], seed: int) -> DataSource:
     if isinstance(data, str):
         function = _function(data)
-        return DataSource(data, inputs, lambda: _call(function, data, seed), None, False)
+        return DataSource(data, inputs, lambda _: _call(function, data, seed), None, False)
     if not isinstance(data, Iterable):
         if callable(data):
             name = getattr(data, "__name__", "the data function")
-            return DataSource(name, inputs, lambda: _call(data, name, seed), None, False)
+            return DataSource(name, inputs, lambda _: _call(data, name, seed), None, False)
         raise DataError(
             f"data of type {type(data).__name__} cannot be read",
             hint="a path, an array, or an iterable of {input name: array}",
         )
     length = len(data) if isinstance(data, (list, tuple)) else None
     one_shot = iter(data) is data
-    return DataSource("the data", inputs, lambda: iter(data), length, not one_shot)
+    return DataSource(
+        "the data", inputs, lambda first: islice(data, first, None), length, not one_shot
+    )
 
 
 def _function(text: str) -> Callable[[], Any]:

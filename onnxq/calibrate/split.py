@@ -63,7 +63,7 @@ class Split:
     def held_out(self) -> Iterator[Feed]:
         """The samples for the report, in order; none where the report has its own."""
         count = self.source.count()
-        return islice(iter(self.source), count - self.report_samples, count)
+        return islice(self.source.start(count - self.report_samples), self.report_samples)
 
     def _calibrating(self, count: int) -> int:
         if self.report_given or count < FEWEST:

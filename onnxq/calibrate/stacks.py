@@ -6,6 +6,7 @@ however large the file is. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,15 +28,15 @@ UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 
 @dataclass(frozen=True)
 class Stack:
-    """A stacked array: its shape, and a function that starts reading it row by row."""
+    """A stacked array: its shape, and a function that reads it row by row from the given row on."""
 
     shape: tuple[int, ...]
-    rows: Callable[[], Rows]
+    rows: Callable[[int], Rows]
 
 
 def memory_stack(array: NDArray[Any]) -> Stack:
     """*array* as a stack along its first axis."""
-    return Stack(array.shape, lambda: iter(array))
+    return Stack(array.shape, lambda first: iter(array[first:]))
 
 
 def file_stacks(path: Path, inputs: Sequence[InputInfo]) -> dict[str, Stack]:
@@ -88,12 +89,15 @@ def cut(stacks: Mapping[str, Stack], inputs: Sequence[InputInfo], origin: str) -
 
 
 def samples(
-    stacks: Mapping[str, Stack], inputs: Sequence[InputInfo]
+    stacks: Mapping[str, Stack], inputs: Sequence[InputInfo], first: int = 0
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """Feeds of *stacks*: ``a[i:i+1]`` where the rank is the input's, ``a[i]`` of one rank more."""
+    """Feeds of *stacks*: ``a[i:i+1]`` where the rank is the input's, ``a[i]`` of one rank more.
+
+    They start at sample *first*.
+    """
     ranks = {i.name: None if i.shape is None else len(i.shape) for i in inputs}
     keep = {n: ranks.get(n) is None or len(s.shape) == ranks[n] for n, s in stacks.items()}
-    streams = {n: s.rows() for n, s in stacks.items()}
+    streams = {n: s.rows(first) for n, s in stacks.items()}
     for values in zip(*streams.values(), strict=True):
         yield {
             n: v[None] if keep[n] else np.asarray(v) for n, v in zip(streams, values, strict=True)
@@ -105,29 +109,42 @@ def _file_stack(path: Path, member: str | None) -> Stack:
     with ExitStack() as files:
         shape, dtype, fortran = _header(_open(path, member, files, name), name)
 
-    def rows() -> Rows:
+    def rows(first: int) -> Rows:
         with ExitStack() as files:
-            file = _open(path, member, files, name)
+            file = _open(path, member, files, name, seek=first > 0)
             _header(file, name)
             if 0 in shape:
-                yield from np.empty(shape, dtype)
+                yield from np.empty(shape, dtype)[first:]
                 return
             if fortran:  # rows are not contiguous: this one is read whole
                 whole = _read(file, int(np.prod(shape)) * dtype.itemsize, name)
-                yield from np.frombuffer(whole, dtype).reshape(shape, order="F")
+                yield from np.frombuffer(whole, dtype).reshape(shape, order="F")[first:]
                 return
             size = int(np.prod(shape[1:])) * dtype.itemsize
-            for _ in range(shape[0] if shape else 0):
+            if first:
+                file.seek(first * size, os.SEEK_CUR)
+            for _ in range(first, shape[0] if shape else 0):
                 yield np.frombuffer(_read(file, size, name), dtype).reshape(shape[1:])
 
     return Stack(shape, rows)
 
 
-def _open(path: Path, member: str | None, files: ExitStack, name: str) -> IO[bytes]:
+def _open(
+    path: Path, member: str | None, files: ExitStack, name: str, seek: bool = False
+) -> IO[bytes]:
+    """The array file, at its start. To *seek* in an uncompressed member costs no reading."""
     try:
         if member is None:
             return files.enter_context(path.open("rb"))
-        return files.enter_context(files.enter_context(zipfile.ZipFile(path)).open(member))
+        archive = files.enter_context(zipfile.ZipFile(path))
+        entry = archive.getinfo(member)
+        if not seek or entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+            return files.enter_context(archive.open(member))
+        file = files.enter_context(path.open("rb"))
+        file.seek(entry.header_offset + 26)  # the local header repeats the name, at its own length
+        lengths = file.read(4)
+        file.seek(sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2)), os.SEEK_CUR)
+        return file
     except UNREADABLE as error:
         raise DataError(f"{name} cannot be read", why=str(error)) from error
 

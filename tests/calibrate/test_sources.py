@@ -245,3 +245,26 @@ def test_random_data_repeats_and_fits_the_inputs():
     assert source.digest() != random_data(TWO, samples=3, seed=2).digest()
     with pytest.raises(DataError, match="'s'"):
         random_data([InputInfo("s", np.dtype(object), (1,))])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_pass_may_start_at_any_sample_and_the_digest_is_the_same(tmp_path, save):
+    x = np.random.default_rng(0).normal(size=(7, 2, 3)).astype(np.float32)
+    save(tmp_path / "x.npz", x=x)
+    np.save(tmp_path / "x.npy", x)
+    inputs = [InputInfo("x", np.dtype(np.float32), (1, 2, 3))]
+    sources = [tmp_path / "x.npz", tmp_path / "x.npy", x, [{"x": v[None]} for v in x]]
+    sources.append(iter([{"x": v[None]} for v in x]))
+    digests = set()
+    for data in sources:
+        source = open_data(data, inputs)
+        for first in (6, 0, 3, 7):
+            found = [f["x"][0] for f in source.start(first)]
+            assert len(found) == 7 - first
+            assert all((a == b).all() for a, b in zip(found, x[first:], strict=True))
+        assert source.count() == 7
+        digests.add(source.digest())
+    parted = open_data(x, inputs)
+    next(iter(parted))
+    list(parted.start(5))  # not in step: not counted twice, not left out
+    assert {parted.digest()} == digests
