@@ -1,30 +1,30 @@
 """The report on a quantized model that is there already, made by onnxq or by another tool.
 
-Tensors are matched by name: a QuantizeLinear reads, or the DequantizeLinear behind it writes, a
-tensor that the float model has too. Its codes are read off the running quantized model.
+Its tensors are recognised in the float model by structure and values (see ``matching``); its codes
+are read off the running quantized model, so that the kernels that will be deployed are measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.errors import DataError, UserError
-from onnxq.graph import Model, constant_value, consumers, producer
+from onnxq.graph import Model
 from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.macs import macs
-from onnxq.pipeline.scaled import scaled_tensors
-from onnxq.quant import QParams, dtype
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.boundary import boundary_of, taken
 from onnxq.report.build import finite, output_entry
+from onnxq.report.layers import FLOATS, Layer, find_layers
+from onnxq.report.matching import Matching, match
 from onnxq.report.measure import measure
+from onnxq.report.pair import Pair, make_pair
+from onnxq.report.skeleton import COMPUTE, op_class
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
 from onnxq.runtime.providers import Provider
@@ -33,25 +33,7 @@ from onnxq.targets import get_target
 
 Feed = Mapping[str, NDArray[Any]]
 
-_COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "RNN", "GRU", "LSTM")
-_FORMAT = ("QuantizeLinear", "DequantizeLinear", "Constant")
-
-
-@dataclass(frozen=True)
-class Match:
-    """A tensor of the float model and where the quantized model has it.
-
-    Attributes:
-        tensor: its name in the float model.
-        codes: name of the tensor of integers.
-        qparams: their scale and zero point.
-        node: the node of the quantized model that computes it.
-    """
-
-    tensor: str
-    codes: str
-    qparams: QParams
-    node: gs.Node
+_FORMAT = ("QuantizeLinear", "DequantizeLinear", "Constant", "DynamicQuantizeLinear")
 
 
 def compare(
@@ -67,30 +49,39 @@ def compare(
     Errors are cumulative: the quantized model runs on its own values throughout.
 
     Raises:
-        UserError: the two models have not the same outputs.
+        UserError: the two models do not belong together, or nothing is quantized.
         UnsupportedModelError, DataError: ONNX Runtime cannot run one of them.
     """
-    missing = {t.name for t in original.graph.outputs} - {t.name for t in quantized.graph.outputs}
-    if missing:
-        raise UserError(
-            f"output '{min(missing)}' of the float model is not in the quantized one",
-            hint="give the model that the quantized one was made from",
-        )
+    pair = make_pair(original, quantized)
     samples = iter(feeds)
     first = next(samples, None)
     if first is None:
         raise DataError("there is no sample to compare on")
-    matches = list(find_matches(original, quantized))
-    codes = {m.tensor: (m.codes, m.qparams) for m in matches}
-    boundary = boundary_of(quantized)
+    boundary = boundary_of(pair.quantized)
+    inputs = Session(pair.quantized, providers).inputs
+    converted = {**first, **taken(first, inputs, boundary)}
+    matching = match(pair.original, pair.qdq, first, converted)
+    layers = find_layers(pair, matching)
+    found = [layer for layer in layers if layer.tensor is not None]
+    if layers and not found:
+        raise UserError(
+            "these two models do not belong together",
+            why=f"none of the {len(layers)} quantized operators computes what one of the float "
+            f"model does; '{layers[0].node.name}': {layers[0].reason}",
+            hint="give the model that the quantized one was made from",
+        )
+    codes = {str(e.tensor): (e.result, e.qparams or FLOATS) for e in reversed(found)}
     feeds = chain([first], samples)
-    errors = measure(original, quantized, codes, feeds, boundary=boundary, providers=providers)
-    fused = kernels(quantized, providers)
-    inputs = Session(quantized, providers).inputs
-    costs = _costs(quantized, taken(first, inputs, boundary))
-    layers = [_layer(m, errors.tensors.get(m.tensor), fused, costs) for m in matches]
-    layers.sort(key=lambda e: (e["cumulative_sqnr_db"] is None, e["cumulative_sqnr_db"]))
-    work = [n for n in quantized.graph.nodes if n.op not in _FORMAT]
+    errors = measure(
+        pair.original, pair.quantized, codes, feeds, boundary=boundary, providers=providers
+    )
+    fused = kernels(pair.quantized, providers)
+    costs = _costs(pair.qdq, converted)
+    entries = [
+        _entry(e, errors.tensors.get(str(e.tensor)), fused.get(e.node.name), costs) for e in found
+    ]
+    entries.sort(key=lambda e: (e["cumulative_sqnr_db"] is None, e["cumulative_sqnr_db"]))
+    work = [n for n in pair.qdq.graph.nodes if n.op not in _FORMAT]
     total = sum(costs.values())
     return {
         "schema": "onnxq-report/1",
@@ -113,80 +104,85 @@ def compare(
             ),
             "integer_nodes_percent": 100.0 * sum(n.name in fused for n in work) / max(len(work), 1),
         },
-        "layers": layers,
-        "kept_float": [
-            {"node": n.name, "op_type": n.op, "reason": "no integer kernel in the optimized graph"}
-            for n in work
-            if n.op in _COMPUTE and n.name not in fused
+        "layers": entries,
+        "kept_float": _kept_float(pair, layers, matching, fused),
+        "unmatched": [
+            {
+                "quantized_node": e.node.name,
+                "op_type": e.op_type,
+                "tensor": e.result,
+                "reason": e.reason,
+            }
+            for e in layers
+            if e.tensor is None
         ],
         "declines": [],
-        "warnings": [] if matches else ["no tensor of the two models could be matched by name"],
+        "warnings": _warnings(layers),
         "recommendation": [],
     }
 
 
-def find_matches(original: Model, quantized: Model) -> Iterator[Match]:
-    """Tensors of *original* whose codes *quantized* computes, in the order of *quantized*.
-
-    Those whose channels were scaled on the way are left out.
-    """
-    known = {name for name, t in original.tensors().items() if producer(t) is not None}
-    known -= scaled_tensors(quantized) - scaled_tensors(original)
-    for quantize in quantized.graph.nodes:
-        if quantize.op != "QuantizeLinear":
-            continue
-        source = quantize.inputs[0]
-        node = producer(source)
-        qparams = parameters(quantize)
-        if node is None or node.op in _FORMAT or qparams is None:
-            continue
-        codes = quantize.outputs[0]
-        real = [user.outputs[0].name for user, _ in consumers(codes) if user.outputs]
-        found = next((name for name in (*real, source.name) if name in known), None)
-        if found is not None:
-            known.discard(found)
-            yield Match(found, codes.name, qparams, node)
+def _kept_float(
+    pair: Pair, layers: Sequence[Layer], matching: Matching, fused: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Operators that multiply and have no integer kernel."""
+    names = {e.node.name: e.origin for e in layers}
+    return [
+        {
+            "node": names.get(n.name) or n.name,
+            "op_type": n.op,
+            "reason": "no integer kernel in the optimized graph",
+        }
+        for n in pair.qdq.graph.nodes
+        if op_class(n) in COMPUTE and n.name not in fused
+    ]
 
 
-def parameters(quantize: gs.Node) -> QParams | None:
-    """Scale and zero point of a QuantizeLinear; None where they are computed, or in blocks."""
-    scale = constant_value(quantize.inputs[1])
-    stored = constant_value(quantize.inputs[2]) if len(quantize.inputs) > 2 else None
-    if scale is None or scale.ndim > 1 or (len(quantize.inputs) > 2 and stored is None):
-        return None
-    zero = np.zeros(scale.shape, np.uint8) if stored is None else stored
-    axis = int(quantize.attrs.get("axis", 1)) if scale.size > 1 else None
-    if axis is None:
-        scale, zero = scale.reshape(()), zero.reshape(())
-    return QParams(
-        scale.astype(np.float32), zero.astype(np.int64), dtype(str(zero.dtype)), axis=axis
-    )
+def _warnings(layers: Sequence[Layer]) -> list[str]:
+    lost = [e for e in layers if e.tensor is None]
+    if not lost:
+        return []
+    return [
+        f"{len(lost)} of {len(layers)} quantized operators could not be found in the float model "
+        f"and are not in this report, such as '{lost[0].node.name}' ({lost[0].node.op}): "
+        f"{lost[0].reason}"
+    ]
 
 
 def _costs(model: Model, feed: Feed) -> dict[str, int]:
     """Multiply-accumulates by node name."""
     ctx = Context(target=get_target("generic"))
-    found = probe(model, feed)
+    found = probe(model, {t.name: feed[t.name] for t in model.graph.inputs if t.name in feed})
     ctx.facts = {name: TensorFact(info.dtype, info.shape) for name, info in found.items()}
-    return {n.name: macs(n, ctx) or 0 for n in model.graph.nodes}
-
-
-def _layer(
-    match: Match, sums: ErrorSums | None, fused: Mapping[str, str], costs: Mapping[str, int]
-) -> dict[str, Any]:
-    kernel = fused.get(match.node.name)
+    nodes: list[Any] = [
+        SimpleNamespace(op=op_class(n), inputs=n.inputs, outputs=n.outputs, attrs=n.attrs)
+        for n in model.graph.nodes
+    ]
     return {
-        "node": match.node.name,
-        "op_type": match.node.op,
-        "precision": match.qparams.dtype.name,
+        n.name: macs(like, ctx) or 0
+        for n, like in zip(model.graph.nodes, nodes, strict=True)
+        if n.outputs
+    }
+
+
+def _entry(
+    layer: Layer, sums: ErrorSums | None, kernel: str | None, costs: Mapping[str, int]
+) -> dict[str, Any]:
+    reason = f"measured at '{layer.tensor}'"
+    if kernel is None:
+        reason += "; the runtime did not fuse it: it runs in float between Q and DQ"
+    return {
+        "node": layer.origin,
+        "quantized_node": layer.node.name,
+        "op_type": layer.op_type,
+        "precision": layer.precision,
         "kernel": kernel,
-        "macs": costs.get(match.node.name),
+        "macs": costs.get(layer.node.name),
         "isolated_sqnr_db": None,
         "cumulative_sqnr_db": None if sums is None else finite(sums.sqnr_db),
         "noise_to_signal": None if sums is None else finite(sums.noise_to_signal),
         "cosine": None if sums is None else finite(sums.cosine),
         "share": None,
         "clipped": None,
-        "reason": f"measured at '{match.tensor}'"
-        + ("" if kernel else "; the runtime did not fuse it: it runs in float between Q and DQ"),
+        "reason": reason,
     }

@@ -1,0 +1,166 @@
+"""The layers of a quantized model, each with the node of the float model that it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.graph import consumers, producer
+from onnxq.quant import QParams, dtype
+from onnxq.report.matching import Matching
+from onnxq.report.pair import Pair
+from onnxq.report.relaxed import parameters
+from onnxq.report.skeleton import COMPUTE, SAME, Skeleton, op_class
+
+_DYNAMIC = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
+                      "MatMulIntegerToFloat", "DynamicQuantizeLSTM", "QAttention"})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A quantized operator and what became of it.
+
+    Attributes:
+        node: its node in the quantized model (QDQ form).
+        result: the tensor of the quantized model that it hands on: codes, or floats.
+        qparams: parameters of these codes; None where the result is in floats.
+        precision: formats of activations and weight, such as ``uint8 × int8``.
+        tensor: the tensor of the float model that holds the same values; None if not recognised.
+        origin: name of the node of the float model; None if not recognised.
+        op_type: its operator; that of *node* where the float model's is not known.
+        reason: why it was not recognised.
+    """
+
+    node: gs.Node
+    result: str
+    qparams: QParams | None
+    precision: str
+    tensor: str | None
+    origin: str | None
+    op_type: str
+    reason: str = ""
+
+
+class Floats(QParams):
+    """Stands for the parameters of a result in floats: there is nothing to dequantize."""
+
+    def dequantize(self, q: NDArray[np.generic]) -> NDArray[np.float32]:
+        """*q* in float32."""
+        return np.asarray(q, np.float32)
+
+
+FLOATS = Floats(np.ones((), np.float32), np.zeros((), np.int64), dtype("int8"))
+
+
+def find_layers(pair: Pair, matching: Matching) -> list[Layer]:
+    """Quantized operators of the pair, in the order of the quantized model."""
+    return list(_Finder(pair, matching).layers())
+
+
+class _Finder:
+    def __init__(self, pair: Pair, matching: Matching) -> None:
+        self.pair, self.matching = pair, matching
+        self.real, self.found = Skeleton(pair.original), Skeleton(pair.qdq)
+        self.real_tensors = pair.original.tensors()
+        self.named: set[str] = set()
+
+    def layers(self) -> Iterator[Layer]:
+        ends: dict[int, tuple[gs.Tensor, QParams | None]] = {}
+        order: dict[int, gs.Node] = {}
+        for node in self.pair.qdq.graph.nodes:
+            if node.op == "QuantizeLinear" and not self.found.constant(node.inputs[0]):
+                main = self._main(node.inputs[0])
+                if main is not None and id(main) not in ends:
+                    qparams = parameters(node)
+                    ends[id(main)] = (node.outputs[0], qparams)
+                    if qparams is None:
+                        real = [u for u, _ in consumers(node.outputs[0])]
+                        ends[id(main)] = (real[0].outputs[0] if real else node.inputs[0], None)
+        for node in self.pair.qdq.graph.nodes:
+            if id(node) in ends or self._multiplies_codes(node):
+                order[id(node)] = node
+        for node in order.values():
+            end, qparams = ends.get(id(node)) or (self._end(node), None)
+            yield self._layer(node, end, qparams)
+
+    def _main(self, source: gs.Tensor) -> gs.Node | None:
+        """The operator whose result *source* is: one that multiplies, or else the last."""
+        heads = self.found.heads(source)
+        multiplies = (h.node for h in heads if h.kind in COMPUTE)
+        return next(multiplies, heads[0].node if heads else None)
+
+    def _multiplies_codes(self, node: gs.Node) -> bool:
+        if op_class(node) not in COMPUTE:
+            return False
+        return node.op in (*_DYNAMIC, "MatMulNBits") or any(map(_codes, node.inputs[:3]))
+
+    def _end(self, node: gs.Node) -> gs.Tensor:
+        """The first tensor behind *node* that is recognised, its own result where none is."""
+        tensor = node.outputs[0]
+        while tensor.name not in self.matching.tensors:
+            users = [user for user, _ in consumers(tensor)]
+            if len(users) != 1 or len(self.found.activations(users[0])) != 1:
+                return node.outputs[0]
+            tensor = users[0].outputs[0]
+        return tensor
+
+    def _layer(self, node: gs.Node, end: gs.Tensor, qparams: QParams | None) -> Layer:
+        real = self.matching.tensors.get(end.name)
+        origin = None if real is None else self._origin(node, real)
+        reason = ""
+        if real is None:
+            reason = self.matching.unmatched.get(end.name, "")
+            if not reason:
+                reason = "what it computes is no tensor of the float model"
+        return Layer(
+            node=node, result=end.name, qparams=qparams, precision=self._precision(node),
+            tensor=real, origin=None if origin is None else origin.name,
+            op_type=node.op if origin is None else origin.op, reason=reason,
+        )  # fmt: skip
+
+    def _origin(self, node: gs.Node, real: str) -> gs.Node | None:
+        """The node of the float model that *node* was made from, known by its result *real*."""
+        heads = self.real.heads(self.real_tensors[real])
+        same = (h.node for h in heads if h.kind == op_class(node))
+        return next(same, heads[0].node if heads else producer(self.real_tensors[real]))
+
+    def _precision(self, node: gs.Node) -> str:
+        """Formats of what *node* reads: activations, then weights."""
+        if node.op in _DYNAMIC:
+            return "uint8 × int8, scaled for each run"
+        found: list[str] = []
+        inputs = [t for t in node.inputs[:3] if not t.is_empty()]
+        data = inputs[:2] if op_class(node) in ("Conv", "ConvTranspose", "MatMul") else inputs
+        for tensor in data:
+            codes = _codes(tensor)
+            if codes is None:
+                if not self.found.constant(tensor) and "float" not in found:
+                    found.append("float")
+            elif (name := self._format(codes)) not in found:
+                found.append(name)
+        return " × ".join(found) or "float"
+
+    def _format(self, codes: gs.Tensor) -> str:
+        above = producer(codes)
+        zero = above.inputs[2] if above is not None and len(above.inputs) > 2 else codes
+        for tensor in (codes, zero):
+            if tensor.dtype is not None:
+                return (
+                    str(np.dtype(tensor.dtype))
+                    if isinstance(tensor.dtype, type | np.dtype)
+                    else str(tensor.dtype)
+                )
+        return "uint8"
+
+
+def _codes(tensor: gs.Tensor) -> gs.Tensor | None:
+    """The codes that *tensor* was dequantized from; None where it was not."""
+    above = producer(tensor)
+    while above is not None and above.op in SAME - {"DequantizeLinear"}:
+        tensor = above.inputs[0]
+        above = producer(tensor)
+    return above.inputs[0] if above is not None and above.op == "DequantizeLinear" else None

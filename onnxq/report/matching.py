@@ -1,0 +1,241 @@
+"""Which tensor of a quantized model holds the values of which tensor of the float model.
+
+Tools rename tensors, fold batch normalization, fuse activations and add reshapes. Both models are
+run on one sample, the quantized one relaxed (see ``relaxed``), and a tensor is recognised by
+
+1. its structure: the operator that it is the result of (fused activations aside) reads what is
+   recognised already, or has equal weights up to a factor for each output channel;
+2. its values: among the tensors of that structure the nearest; where there is none, a tensor of
+   the same shape and nearly the same values;
+3. its name, where several are equally near.
+
+What is recognised takes the float model's values in the next round, so that an error goes no
+further than the layer that makes it; where values say nothing (a ruined layer), structure decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.graph import Model
+from onnxq.pipeline.scaled import scaled_tensors
+from onnxq.report.likeness import Candidates, channel_factors
+from onnxq.report.points import aliases, copies, wanted
+from onnxq.report.relaxed import Relaxed, Values, run_all
+from onnxq.report.structure import EQUAL_WEIGHTS, Side, Structure
+
+#: SQNR in dB from which values are alike: read by the same operator, by an equal one, by another.
+_ALIKE = {2: 12.0, 1: 20.0, 0: 30.0}
+#: Values this near to the nearest are as near.
+_TIE_DB = 1.0
+_ROUNDS = 100
+
+
+@dataclass
+class Matching:
+    """What was recognised.
+
+    Attributes:
+        tensors: name in the quantized model → name in the float model.
+        by_structure: those of them that were recognised by structure although the values differ.
+        unmatched: name in the quantized model → why it was not recognised.
+        scaled: those of them whose channels are scaled, by name.
+    """
+
+    tensors: dict[str, str] = field(default_factory=dict)
+    by_structure: set[str] = field(default_factory=set)
+    unmatched: dict[str, str] = field(default_factory=dict)
+    scaled: set[str] = field(default_factory=set)
+
+
+def match(
+    original: Model,
+    quantized: Model,
+    feed: Mapping[str, NDArray[Any]],
+    taken: Mapping[str, NDArray[Any]] | None = None,
+) -> Matching:
+    """Recognise the tensors of *quantized* (in QDQ form) in *original* on the sample *feed*.
+
+    Both have inputs of the same names; *taken* is what *quantized* takes where that is something
+    else, such as codes. Activations only; constants are left out.
+
+    Raises:
+        UnsupportedModelError, DataError: ONNX Runtime cannot run one of them on the sample.
+    """
+    return _Matcher(original, quantized, feed, feed if taken is None else taken).run()
+
+
+class _Matcher:
+    def __init__(
+        self,
+        original: Model,
+        quantized: Model,
+        feed: Mapping[str, NDArray[Any]],
+        taken: Mapping[str, NDArray[Any]],
+    ) -> None:
+        self.feed, self.graph = taken, quantized.graph
+        self.mine, self.real = Side(quantized), Side(original)
+        self.relaxed = Relaxed(quantized, self.mine.skeleton.constants)
+        inputs = {t.name: feed[t.name] for t in original.graph.inputs if t.name in feed}
+        self.real.values = {**run_all(original.to_proto(), feed), **inputs}
+        dropped = self.real.skeleton.constants | {
+            copy for _, copy in copies(original.graph, self.real.skeleton)
+        }
+        self.candidates = Candidates({
+            n: v for n, v in self.real.values.items() if n not in dropped
+        })  # fmt: skip
+        for name in self.candidates.names():
+            self.real.heads[name] = self.real.skeleton.heads(self.real.tensors[name])
+        self.result = Matching()
+        self.scaled: dict[str, str] = {}  # what may be scaled, with the float tensor
+        self.scores: dict[str, dict[str, float]] = {}
+        self.structure = Structure(self.mine, self.real, self.result.tensors, self.scaled)
+        for tensor in quantized.graph.inputs:
+            if tensor.name in inputs and inputs[tensor.name].dtype == taken[tensor.name].dtype:
+                self.result.tensors[tensor.name] = tensor.name
+        self.aliases = aliases(quantized.graph, self.mine.skeleton)
+        self.hidden = scaled_tensors(quantized) - scaled_tensors(original)
+
+    def run(self) -> Matching:
+        """Rounds until one recognises nothing new."""
+        now = self.mine.values = self.relaxed.run(self.feed, {})
+        todo = wanted(self.graph, self.mine.skeleton, self.relaxed)
+        todo = [n for n in todo if n in now and now[n].dtype.kind == "f"]
+        for name in todo:
+            self.mine.heads[name] = self.mine.skeleton.heads(self.mine.tensors[name])
+            if self.aliases[name] & self.hidden:
+                self._leave_out(name, "onnxq scaled its channels (metadata 'onnxq.scaled')")
+        for _ in range(_ROUNDS):
+            todo = self._open(todo)
+            fresh = [n for n in todo if self._by_value(n, now)]
+            if not fresh and not self._by_structure(todo, now):
+                break
+            now = self.relaxed.run(self.feed, self._known())
+        for name in self._open(todo):
+            self.result.unmatched[name] = self._reason(name, now[name].shape)
+        self._spread()
+        return self.result
+
+    def _open(self, names: list[str]) -> list[str]:
+        done = self.result.tensors.keys() | self.result.unmatched.keys()
+        return [n for n in names if n not in done]
+
+    def _known(self) -> Values:
+        """The float model's values of what is recognised, under the quantized model's names."""
+        return {
+            name: self.real.values[real].astype(self.mine.values[name].dtype, copy=False)
+            for name, real in self.result.tensors.items()
+            if name in self.mine.values
+        }
+
+    def _by_value(self, name: str, now: Values) -> bool:
+        """Recognise *name* where its values allow it; whether they do."""
+        if not self.mine.heads[name]:
+            real = self.structure.source(self.mine.tensors[name])
+            if real is not None and now[name].shape == self.real.values[real].shape:
+                return self._take(name, real)  # a recognised tensor under another name
+        score = self.scores[name] = self._score(name, now)
+        levels = {real: self.structure.level(name, real) for real in score}
+        for level, least in _ALIKE.items():
+            group = [real for real in score if levels[real] >= level]
+            best = max((score[real] for real in group), default=-np.inf)
+            if best >= least:
+                near = [real for real in group if score[real] > best - _TIE_DB]
+                return self._take(name, max(near, key=lambda real: self._fit(name, real)))
+        for real in score:
+            fits = levels[real] == 2 and name not in self.scaled
+            if fits and channel_factors(self.real.values[real], now[name]):
+                self.scaled[name] = real
+        return False
+
+    def _score(self, name: str, now: Values) -> dict[str, float]:
+        """SQNR in dB of *name* against each tensor of its shape, by that tensor's name."""
+        position = self.relaxed.positions.get(name)
+        if position is None:
+            return self.candidates.compare(now[name])
+        source = now.get(position.source)
+        score: dict[str, float] = {}
+        for value in position.variants(self.feed[position.source] if source is None else source):
+            for real, db in self.candidates.compare(value).items():
+                score[real] = max(score.get(real, db), db)
+        return score
+
+    def _fit(self, name: str, real: str) -> tuple[bool, bool, bool, float]:
+        """What decides between tensors of equal values."""
+        return *self.structure.fit(name, real), real in self.aliases[name], self.scores[name][real]
+
+    def _take(self, name: str, real: str) -> bool:
+        self.result.tensors[name] = real
+        position = self.relaxed.positions.get(name)
+        if position is not None:
+            self.result.tensors.setdefault(position.source, real)
+        self.scaled.pop(name, None)
+        return True
+
+    def _by_structure(self, todo: list[str], now: Values) -> bool:
+        """Recognise, where no value does, what structure leaves no doubt about; whether any."""
+        for name, real in list(self.scaled.items()):
+            if name not in self.result.scaled and self._recovers(name):
+                low, high = channel_factors(self.real.values[real], now[name]) or (1.0, 1.0)
+                reason = f"its channels are those of '{real}' times {low:.3g} … {high:.3g}"
+                self._leave_out(name, reason)
+        taken = set(self.result.tensors.values())
+        choices: list[tuple[bool, str, str]] = []
+        for name in self._open(todo):
+            levels = {real: self.structure.level(name, real) for real in self.scores[name]}
+            named = self.aliases[name]
+            group = [r for r, n in levels.items() if n == 2 or (n == 1 and r in named)]
+            if not group:
+                continue
+            rank = {
+                r: (r in named, r not in taken, round(self.structure.weights(name, r), 2))
+                for r in group
+            }
+            best = max(group, key=lambda r: (*rank[r], *self._fit(name, r)))
+            nodes = {id(self.real.heads[r][-1].node) for r in group}
+            sure = best in named or len(nodes) == 1 or rank[best][2] >= EQUAL_WEIGHTS
+            choices.append((sure, name, best))
+        # what is sure, or else the first: values decide about what comes behind in the next round
+        for _, name, real in [c for c in choices if c[0]] or choices[:1]:
+            self.result.by_structure.add(name)
+            self._take(name, real)
+        return bool(choices)
+
+    def _recovers(self, name: str) -> bool:
+        """Whether something behind the tensor *name*, whose channels look scaled, is itself."""
+        for other, heads in self.mine.heads.items():
+            if other in self.result.tensors and other not in self.result.by_structure:
+                for head in heads:
+                    if any(name in self.aliases[t.name] for t in head.sources):
+                        return True
+        return False
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        self.result.unmatched[name] = reason
+        self.result.scaled.add(name)
+        position = self.relaxed.positions.get(name)
+        if position is not None:
+            self.result.scaled.add(position.source)
+
+    def _reason(self, name: str, shape: tuple[int, ...]) -> str:
+        score = self.scores.get(name)
+        if not score:
+            return f"no tensor of the float model has its shape {list(shape)}"
+        best = max(score, key=lambda real: score[real])
+        return (
+            f"no tensor of the float model has its values: the nearest, '{best}', "
+            f"is {score[best]:.1f} dB away, and another operator computes it"
+        )
+
+    def _spread(self) -> None:
+        """Give copies (Q, DQ, Identity) the match of what they copy, and back across a pair."""
+        tensors, left_out = self.result.tensors, self.result.scaled
+        pairs = list(copies(self.graph, self.mine.skeleton))
+        for a, b in (*pairs, *((copy, source) for source, copy in reversed(pairs))):
+            if a in tensors and b not in left_out:
+                tensors.setdefault(b, tensors[a])
