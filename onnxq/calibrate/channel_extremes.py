@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -67,11 +69,11 @@ class ChannelExtremes:
         # no negative zero: equal values, equal bits
         return ChannelExtremesState(lows + np.float32(0), highs + np.float32(0))
 
-    def take(
-        self, state: ChannelExtremesState, sample: int, found: ChannelExtremesState
+    def join(
+        self, state: ChannelExtremesState, found: Sequence[tuple[int, ChannelExtremesState]]
     ) -> ChannelExtremesState:
-        """*state* with what ``look`` found."""
-        return self.merge(state, found)
+        """*state* with what ``look`` found in some samples."""
+        return reduce(self.merge, (one for _, one in found), state)
 
     def merge(self, a: ChannelExtremesState, b: ChannelExtremesState) -> ChannelExtremesState:
         """Extremes of both, which have equally many channels."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -77,11 +79,11 @@ class ChannelMeans:
         units = np.rint(np.clip(mean.astype(np.float64), -(2.0**22), 2.0**22) * _UNIT)
         return ChannelMeansState(units.astype(np.int64), 1)
 
-    def take(
-        self, state: ChannelMeansState, sample: int, found: ChannelMeansState
+    def join(
+        self, state: ChannelMeansState, found: Sequence[tuple[int, ChannelMeansState]]
     ) -> ChannelMeansState:
-        """*state* with what ``look`` found."""
-        return self.merge(state, found)
+        """*state* with what ``look`` found in some samples."""
+        return reduce(self.merge, (one for _, one in found), state)
 
     def merge(self, a: ChannelMeansState, b: ChannelMeansState) -> ChannelMeansState:
         """Both, which have equally many channels."""

@@ -20,14 +20,14 @@ from onnxq.calibrate.probes import Probes
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.runtime.providers import Provider
-from onnxq.runtime.workers import cores, in_order, workers
+from onnxq.runtime.workers import in_order, shares
 
 Feed = Mapping[str, NDArray[Any]]
 #: Called after each sample with the number of samples done.
 Progress = Callable[[int], None]
 Wanted = Mapping[str, tuple[AnyObserver, ...]]
-#: Records of extremes that are joined at a time.
-BLOCK = 32
+#: Most samples, and about the most bytes, of one tensor that wait to be taken into its state.
+MOST_LOOKS, MOST_BYTES = 32, 1 << 17
 #: Of one tensor in one sample: what each observer took of it, and how many values were not finite.
 Looks = tuple[dict[AnyObserver, Any], int]
 
@@ -50,7 +50,7 @@ def calibrate(
             observers.
         feeds: samples {input name: array}; shapes may vary. Read once.
         providers: execution providers of ONNX Runtime, in order.
-        threads: how many samples run at once; None: as ``runtime.workers`` says.
+        threads: how many samples run at once; None: as ``runtime.workers.shares`` says.
         first_sample: index of the first sample, where *feeds* is a shard of a larger set.
         progress: told how many samples are done.
 
@@ -63,9 +63,8 @@ def calibrate(
     """
     reduced = [t for t, kinds in wanted.items() if all(isinstance(o, Extremes) for o in kinds)]
     whole = [t for t in wanted if t not in set(reduced)]
-    side = threads or workers(providers)
-    inner = max(1, cores() // side) if side > 1 else threads
-    probes = Probes(model, whole, reduced, providers, inner)
+    side, within = shares(providers) if threads is None else (threads, 1)
+    probes = Probes(model, whole, reduced, providers, within)
 
     def look(feed: Feed) -> dict[str, Looks]:
         arrays, extremes = probes.run(feed)
@@ -76,34 +75,54 @@ def calibrate(
             seen[tensor] = _look(wanted[tensor], arrays.pop(tensor))
         return seen
 
-    states: dict[str, dict[AnyObserver, Any]] = {
-        t: {o: o.init() for o in observers} for t, observers in wanted.items()
-    }
-    ends: dict[str, list[tuple[int, float, float]]] = {}
+    waiting = Waiting(wanted)
     nonfinite: dict[str, int] = {}
     done = 0
     for seen in in_order(look, feeds, side):
         for tensor, (looks, left_out) in seen.items():
-            state = states[tensor]
             for observer, found in looks.items():
-                if isinstance(observer, Extremes):  # joined in blocks: a record is tiny
-                    records = ends.setdefault(tensor, [])
-                    records.append((first_sample + done, *found))
-                    if len(records) == BLOCK:
-                        state[observer] = observer.merge(state[observer], observer.of(records))
-                        records.clear()
-                else:
-                    state[observer] = _take(observer, state[observer], first_sample + done, found)
+                waiting.add(tensor, observer, first_sample + done, found)
             if left_out:
                 nonfinite[tensor] = nonfinite.get(tensor, 0) + left_out
         done += 1
         if progress is not None:
             progress(done)
-    for tensor, records in ends.items():
-        if records:
-            state, observer = states[tensor], Extremes()
-            state[observer] = observer.merge(state[observer], observer.of(records))
-    return Statistics(states, done, nonfinite)
+    return Statistics(waiting.states(), done, nonfinite)
+
+
+class Waiting:
+    """States of all observers, and looks that they have not taken in: many at once cost less."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._states = {t: {o: o.init() for o in observers} for t, observers in wanted.items()}
+        self._looks: dict[tuple[str, AnyObserver], list[tuple[int, Any]]] = {}
+        self._bytes: dict[tuple[str, AnyObserver], int] = {}
+
+    def add(self, tensor: str, observer: AnyObserver, sample: int, found: Any) -> None:
+        """Keep what *observer* found in *sample* until it is worth taking in."""
+        key = tensor, observer
+        looks = self._looks.setdefault(key, [])
+        looks.append((sample, found))
+        size = self._bytes[key] = self._bytes.get(key, 0) + getattr(found, "nbytes", 0)
+        if len(looks) >= MOST_LOOKS or size >= MOST_BYTES:
+            self._join(key)
+
+    def states(self) -> dict[str, dict[AnyObserver, Any]]:
+        """All states, with everything taken in."""
+        for key in [*self._looks]:
+            self._join(key)
+        return self._states
+
+    def _join(self, key: tuple[str, AnyObserver]) -> None:
+        tensor, observer = key
+        looks, state = self._looks.pop(key), self._states[tensor]
+        self._bytes.pop(key)
+        join = getattr(observer, "join", None)
+        if join is not None:
+            state[observer] = join(state[observer], looks)
+            return
+        for sample, values in looks:
+            state[observer] = observer.update(state[observer], sample, values)
 
 
 def _look(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:
@@ -127,9 +146,3 @@ def _look(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:
         glance = getattr(observer, "look", None)
         looks[observer] = seen if glance is None else glance(seen, low, high)
     return looks, left_out
-
-
-def _take(observer: AnyObserver, state: Any, sample: int, found: Any) -> Any:
-    """*state* with what ``_look`` found; an observer without ``look`` gets the values."""
-    take = getattr(observer, "take", observer.update)
-    return take(state, sample, found)

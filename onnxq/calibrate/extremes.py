@@ -34,22 +34,23 @@ class Extremes:
 
     def update(self, state: ExtremesState, sample: int, x: NDArray[Any]) -> ExtremesState:
         """*state* with the values *x* (any shape, finite) of *sample*; none adds no record."""
-        return self.take(state, sample, bounds(x)) if x.size else state
+        return self.join(state, [(sample, bounds(x))]) if x.size else state
 
     def look(self, x: NDArray[Any], low: float, high: float) -> tuple[float, float]:
         """What is kept of the values *x*, whose extremes are known already."""
         return low, high
 
-    def take(self, state: ExtremesState, sample: int, found: tuple[float, float]) -> ExtremesState:
-        """*state* with what ``look`` found in *sample*."""
-        return self.merge(state, self.of([(sample, *found)]))
-
-    def of(self, records: Sequence[tuple[int, float, float]]) -> ExtremesState:
-        """The state of *records* (sample, smallest, largest), in the order of the samples."""
-        samples, low, high = zip(*records, strict=True)
-        return ExtremesState(
-            np.array(samples, np.int64), np.array(low, np.float32), np.array(high, np.float32)
+    def join(
+        self, state: ExtremesState, found: Sequence[tuple[int, tuple[float, float]]]
+    ) -> ExtremesState:
+        """*state* with what ``look`` found in some samples, which are in order."""
+        low, high = zip(*(ends for _, ends in found), strict=True)
+        more = ExtremesState(
+            np.array([sample for sample, _ in found], np.int64),
+            np.array(low, np.float32),
+            np.array(high, np.float32),
         )
+        return self.merge(state, more)
 
     def merge(self, a: ExtremesState, b: ExtremesState) -> ExtremesState:
         """Records of both; two records of one sample are joined."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +22,11 @@ class Counted(NamedTuple):
     step: int
     low: float
     high: float
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        return self.values.nbytes
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Histogram:
 
     def update(self, state: HistogramState, sample: int, x: NDArray[Any]) -> HistogramState:
         """*state* with the values *x* (any shape, finite)."""
-        return self.take(state, sample, self.look(x, *bounds(x))) if x.size else state
+        return self.join(state, [(sample, self.look(x, *bounds(x)))]) if x.size else state
 
     def look(self, x: NDArray[Any], low: float, high: float) -> Counted:
         """What is counted of the values *x*, whose extremes are known already."""
@@ -76,17 +82,22 @@ class Histogram:
         step = -(-x.size // self.values) | 1
         return Counted(np.array(x.reshape(-1)[::step], np.float32), step, low, high)
 
-    def take(self, state: HistogramState, sample: int, found: Counted) -> HistogramState:
-        """*state* with what ``look`` found in *sample*."""
-        exponent, start, bins, low, high = self._grid(state, found.low, found.high)
-        counts = count(found.values, exponent, start, bins) * found.step
+    def join(self, state: HistogramState, found: Sequence[tuple[int, Counted]]) -> HistogramState:
+        """*state* with what ``look`` found in some samples."""
+        low, high = min(f.low for _, f in found), max(f.high for _, f in found)
+        exponent, start, bins, low, high = self._grid(state, low, high)
+        counts = np.zeros(bins, np.int64)
+        for step in {f.step for _, f in found}:
+            values = [f.values for _, f in found if f.step == step]
+            flat = values[0] if len(values) == 1 else np.concatenate(values)
+            counts += count(flat, exponent, start, bins) * step
         _add(counts, start, state, exponent)
         return HistogramState(exponent, start, counts, low, high)
 
     def merge(self, a: HistogramState, b: HistogramState) -> HistogramState:
         """Counts of both, on the finest grid that holds them."""
-        if not b.counts.size:
-            return a
+        if not a.counts.size or not b.counts.size:
+            return b if not a.counts.size else a
         exponent, start, bins, low, high = self._grid(a, b.low, b.high)
         counts = np.zeros(bins, np.int64)
         for state in (a, b):

@@ -22,10 +22,15 @@ Result = TypeVar("Result")
 MOST = 4
 
 
-def workers(providers: Sequence[Provider | str] = ()) -> int:
-    """How many samples to run at once: the cores, at most 4; one where no CPU computes."""
-    on_cpu = all((p if isinstance(p, str) else p[0]) == CPU[0] for p in providers)
-    return min(MOST, cores()) if on_cpu else 1
+def shares(providers: Sequence[Provider | str] = ()) -> tuple[int, int | None]:
+    """How many samples run at once, and the threads of each; None leaves those to ONNX Runtime.
+
+    As many as there are cores, at most 4; one at a time where more than the CPU computes.
+    """
+    if any((p if isinstance(p, str) else p[0]) != CPU[0] for p in providers):
+        return 1, None
+    side = min(MOST, cores())
+    return side, cores() // side
 
 
 def cores() -> int:

@@ -7,7 +7,7 @@ from onnxq.calibrate.statistics_models import join_models, split_models
 
 def statistics(low: float, samples: int) -> Statistics:
     observer = Extremes()
-    state = observer.take(observer.init(), 0, (low, 1.0))
+    state = observer.join(observer.init(), [(0, (low, 1.0))])
     return Statistics({"x": {observer: state}}, samples, {"x": samples})
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from onnxq.runtime.providers import CPU
-from onnxq.runtime.workers import MOST, cores, in_order, workers
+from onnxq.runtime.workers import MOST, cores, in_order, shares
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -59,6 +59,9 @@ def test_a_consumer_that_stops_ends_the_threads():
 
 
 def test_how_many():
-    assert workers() == workers((CPU,)) == min(MOST, cores())
-    assert workers((("CUDAExecutionProvider", {}), CPU)) == 1
-    assert workers(("CUDAExecutionProvider",)) == 1
+    side, within = shares()
+    assert (side, within) == shares((CPU,))
+    assert side == min(MOST, cores())
+    assert side * within <= cores()
+    assert shares((("CUDAExecutionProvider", {}), CPU)) == (1, None)
+    assert shares(("CUDAExecutionProvider",)) == (1, None)
