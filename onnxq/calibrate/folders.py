@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxq.calibrate.preprocess import parse_preprocess
 from onnxq.calibrate.stacks import cut, file_stacks, samples
 from onnxq.errors import DataError, OptionError
 from onnxq.runtime.session import InputInfo
@@ -43,6 +42,8 @@ def folder_samples(
                 f"folder {folder} holds images, and how they become inputs is not given",
                 hint="--preprocess 'resize=256,crop=224,rgb,scale=1/255,nchw', as in training",
             )
+        from onnxq.calibrate.preprocess import parse_preprocess  # Pillow: for images alone
+
         steps, wanted = parse_preprocess(preprocess), inputs[0].dtype
 
         def decode(first: int) -> Iterator[Any]:
