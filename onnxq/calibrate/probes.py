@@ -14,9 +14,9 @@ from onnxq.graph import Model
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.session import Session
 from onnxq.runtime.taps import (
+    EXTREMES,
     check_taps,
     drop_outputs,
-    reduced_names,
     tap_arrays,
     tap_reduced,
 )
@@ -48,10 +48,12 @@ class Probes:
         proto = model.to_proto()
         check_taps(proto, [*whole, *reduced])
         self._inputs = {i.name for i in proto.graph.input}
-        names = [n for t in reduced for n in reduced_names(t)]
-        shown = [t for t in whole if t not in self._inputs]
-        drop_outputs(tap_reduced(tap_arrays(proto, shown), reduced), [*shown, *names])
-        self._names = [*shown, *names]
+        self._names = [t for t in whole if t not in self._inputs]
+        tap_arrays(proto, self._names)
+        if reduced:
+            tap_reduced(proto, reduced)
+            self._names.append(EXTREMES)
+        drop_outputs(proto, self._names)
         self._main = Session(proto, *self._settings) if self._names else None
 
     @cached_property
@@ -74,12 +76,16 @@ class Probes:
         arrays = {t: found[t] if t in found else np.asarray(feed[t]) for t in self._whole}
         extents: Extents = {}
         again = []
-        for tensor in self._reduced:
-            low, high, total = (float(found[n]) for n in reduced_names(tensor))
-            if np.isfinite(low) and np.isfinite(high) and np.isfinite(total):
-                extents[tensor] = (low, high)
-            else:
-                again.append(tensor)
+        if self._reduced:
+            rows = found[EXTREMES].reshape(len(self._reduced), -1)
+            finite = np.isfinite(rows).all(axis=1).tolist()
+            for tensor, (low, high, _), usable in zip(
+                self._reduced, rows.tolist(), finite, strict=True
+            ):
+                if usable:
+                    extents[tensor] = (low, high)
+                else:
+                    again.append(tensor)
         return arrays | self._fetch(feed, again), extents
 
     def _fetch(self, feed: Mapping[str, NDArray[Any]], names: Sequence[str]) -> Arrays:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxq.errors import UnknownNameError, UnsupportedModelError
 from onnxq.runtime.types import FLOATS, element_types
@@ -14,12 +15,7 @@ from onnxq.runtime.types import FLOATS, element_types
 #: does not, so that a finite sum vouches for every value.
 REDUCTIONS = ("ReduceMin", "ReduceMax", "ReduceSum")
 PREFIX = "onnxq_tap__"
-
-
-def reduced_names(tensor: str) -> tuple[str, str, str]:
-    """Names of the outputs that hold minimum, maximum and sum of *tensor*."""
-    low, high, total = (f"{PREFIX}{r}__{tensor}" for r in REDUCTIONS)
-    return low, high, total
+FLAT, EXTREMES = f"{PREFIX}flat_shape", f"{PREFIX}extremes"
 
 
 def computed(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
@@ -65,19 +61,26 @@ def tap_arrays(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
     return model
 
 
-def tap_reduced(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
-    """Make minimum, maximum and sum of the tensors *names* scalar outputs of *model*, in place.
+def tap_reduced(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Make minimum, maximum and sum of the tensors *names* the output ``EXTREMES``, in place.
 
-    Other outputs stay. Values are cast to float32 first (ONNX Runtime drops a cast that does
-    nothing).
+    It is float32 [3 · tensors], the three of the first tensor first: one output, because each one
+    more costs its share of every run. Other outputs stay. Values are cast to float32 first (ONNX
+    Runtime drops a cast that does nothing) and made flat, for Concat takes no scalars.
     """
-    graph = model.graph
+    graph, parts = model.graph, []
+    flat_shape = numpy_helper.from_array(np.array([-1], np.int64))
+    graph.node.append(helper.make_node("Constant", [], [FLAT], FLAT, value=flat_shape))
     for name in names:
-        cast = f"{PREFIX}cast__{name}"
+        cast, flat = f"{PREFIX}cast__{name}", f"{PREFIX}flat__{name}"
         graph.node.append(helper.make_node("Cast", [name], [cast], cast, to=TensorProto.FLOAT))
-        for op, output in zip(REDUCTIONS, reduced_names(name), strict=True):
-            graph.node.append(helper.make_node(op, [cast], [output], output, keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, []))
+        graph.node.append(helper.make_node("Reshape", [cast, FLAT], [flat], flat))
+        for op in REDUCTIONS:
+            part = f"{PREFIX}{op}__{name}"
+            graph.node.append(helper.make_node(op, [flat], [part], part, keepdims=1))
+            parts.append(part)
+    graph.node.append(helper.make_node("Concat", parts, [EXTREMES], EXTREMES, axis=0))
+    graph.output.append(helper.make_tensor_value_info(EXTREMES, TensorProto.FLOAT, [len(parts)]))
     return model
 
 
