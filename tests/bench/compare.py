@@ -53,8 +53,13 @@ SETTINGS = (
     Setting("onnxruntime", "U8S8 per channel, reduced range", ("u8s8",)),
     Setting("onnxruntime", "the same, entropy", ("u8s8-entropy",), repeat=1),
     Setting("onnxq", "fast", ("--recipe", "fast", "--target", "x86")),
+    Setting(
+        "onnxq", "fast, entropy",
+        ("--recipe", "fast", "--calibration", "entropy", "--target", "x86"),
+    ),
     Setting("onnxq", "balanced", ("--recipe", "balanced", "--target", "x86")),
-)
+)  # fmt: skip
+RECIPES = ("fast", "balanced")
 
 
 def zoo_program() -> Path:
@@ -152,7 +157,7 @@ def memory(name: str, folder: Path) -> list[dict[str, Any]]:
     for n in (32, 1024):
         data = folder / f"{n}.npz"
         required(run([sys.executable, HERE / "stretch.py", small, data, str(n)]))
-        for setting in (s for s in SETTINGS if s.tool == "onnxq"):
+        for setting in (s for s in SETTINGS if s.name in RECIPES):
             out = folder / "memory.onnx"
             measured = required(run(setting.command(model, data, out)))
             found.append({

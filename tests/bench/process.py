@@ -44,11 +44,20 @@ class Finished:
 
 
 def run(command: Sequence[str | Path]) -> Finished:
-    """Run *command* to its end and measure it by what the kernel counted for it (wait4)."""
+    """Run *command* to its end and measure it by what the kernel counted for it (wait4).
+
+    Python may keep compiled modules, as it does by default: installed packages come compiled, a
+    checkout would be compiled anew in every run.
+    """
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         child = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=env,
         )
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - start
