@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 DRAW = 8192
 #: Magnitudes that stand for "never" in masks rather than for a value.
 _MASK = 1e4
+#: What stands for the ratio of two tensors of zeros: alike, but that says little.
+NOTHING_DB = 25.0
 _EPS = 1e-30
 
 
@@ -49,7 +51,8 @@ class Candidates:
         masked = (np.abs(rows) >= _MASK) & (np.abs(y) >= _MASK)
         signal = np.square(np.where(masked, 0, rows)).sum(1, dtype=np.float64)
         noise = np.square(np.where(masked, 0, rows - y)).sum(1, dtype=np.float64)
-        return dict(zip(names, ratio_db(signal, noise).tolist(), strict=True))
+        ratio = np.where(signal + noise > 0, ratio_db(signal, noise), NOTHING_DB)
+        return dict(zip(names, ratio.tolist(), strict=True))
 
 
 def ratio_db(signal: NDArray[Any], noise: NDArray[Any]) -> NDArray[np.float64]:

@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import Model
 from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.report.likeness import Candidates, channel_factors
-from onnxq.report.points import aliases, copies, wanted
+from onnxq.report.points import aliases, copies, followers, wanted
 from onnxq.report.relaxed import Relaxed, Values, run_all
 from onnxq.report.structure import EQUAL_WEIGHTS, Side, Structure
 
@@ -33,7 +34,6 @@ from onnxq.report.structure import EQUAL_WEIGHTS, Side, Structure
 _ALIKE = {2: 12.0, 1: 20.0, 0: 30.0}
 #: Values this near to the nearest are as near.
 _TIE_DB = 1.0
-_ROUNDS = 100
 
 
 @dataclass
@@ -98,28 +98,77 @@ class _Matcher:
         for tensor in quantized.graph.inputs:
             if tensor.name in inputs and inputs[tensor.name].dtype == taken[tensor.name].dtype:
                 self.result.tensors[tensor.name] = tensor.name
+        self.next = followers(quantized.graph, self.mine.skeleton)
         self.aliases = aliases(quantized.graph, self.mine.skeleton)
         self.hidden = scaled_tensors(quantized) - scaled_tensors(original)
 
     def run(self) -> Matching:
-        """Rounds until one recognises nothing new."""
-        now = self.mine.values = self.relaxed.run(self.feed, {})
+        """Rounds until everything is recognised or given up."""
+        now = self.relaxed.run(self.feed, {})
+        self.mine.values = {**now, **self.feed}
         todo = wanted(self.graph, self.mine.skeleton, self.relaxed)
         todo = [n for n in todo if n in now and now[n].dtype.kind == "f"]
         for name in todo:
             self.mine.heads[name] = self.mine.skeleton.heads(self.mine.tensors[name])
             if self.aliases[name] & self.hidden:
                 self._leave_out(name, "onnxq scaled its channels (metadata 'onnxq.scaled')")
-        for _ in range(_ROUNDS):
-            todo = self._open(todo)
-            fresh = [n for n in todo if self._by_value(n, now)]
-            if not fresh and not self._by_structure(todo, now):
-                break
+        self.next = {a: b for a, b in self.next.items() if a in todo and b in todo}
+        while todo := self._open(todo):
+            self.settled = set(self._known()) | set(self.feed)
+            self.scores |= {name: self._score(name, now) for name in todo}
+            if not sum(self._decide(name, now) for name in todo):
+                self._force(todo, now)
             now = self.relaxed.run(self.feed, self._known())
-        for name in self._open(todo):
-            self.result.unmatched[name] = self._reason(name, now[name].shape)
         self._spread()
         return self.result
+
+    def _decide(self, name: str, now: Values) -> bool:
+        """Recognise the tensor *name* or give it up, as far as that is certain; whether it is."""
+        if not self.mine.heads[name]:  # a recognised tensor under another name
+            real = self.structure.source(self.mine.tensors[name])
+            if real is not None and now[name].shape == self.real.values[real].shape:
+                return self._take(name, real)
+        levels = {real: self.structure.level(name, real) for real in self.scores[name]}
+        if self._by_value(name, levels, 2):
+            return True
+        if not self._clean(name):  # its values, or what is known of its sources, will get better
+            return False
+        if self._by_value(name, levels, 1) or self._by_value(name, levels, 0):
+            return True
+        for real, level in levels.items():
+            fits = level == 2 and name not in self.scaled
+            if fits and channel_factors(self.real.values[real], now[name]):
+                self.scaled[name] = real  # what comes behind it will tell
+        return name not in self.scaled and self._by_structure(name, levels)
+
+    def _clean(self, name: str) -> bool:
+        """Whether an operator that *name* is the result of has read the float model's values."""
+        heads = self.mine.heads[name]
+        return not heads or any(
+            all(self._settled(t) for t in self.mine.floats(head)) for head in heads
+        )
+
+    def _settled(self, tensor: gs.Tensor) -> bool:
+        names = {t.name for t in self.mine.skeleton.trail(tensor)}
+        return bool(names & self.settled or names & self.result.unmatched.keys()
+                    or names & self.scaled.keys())  # fmt: skip
+
+    def _force(self, todo: list[str], now: Values) -> None:
+        """Decide the first of *todo*, where a round decided none."""
+        for name, real in list(self.scaled.items()):
+            if name in todo:
+                if self._recovers(name):
+                    low, high = channel_factors(self.real.values[real], now[name]) or (1.0, 1.0)
+                    reason = f"its channels are those of '{real}' times {low:.3g} … {high:.3g}"
+                    self._leave_out(name, reason)
+                else:
+                    del self.scaled[name]
+                    self._assume(name, real)
+                return
+        name = todo[0]
+        levels = {real: self.structure.level(name, real) for real in self.scores[name]}
+        if not (self._by_value(name, levels, 1) or self._by_value(name, levels, 0)):
+            self._by_structure(name, levels, sure=False)
 
     def _open(self, names: list[str]) -> list[str]:
         done = self.result.tensors.keys() | self.result.unmatched.keys()
@@ -133,25 +182,18 @@ class _Matcher:
             if name in self.mine.values
         }
 
-    def _by_value(self, name: str, now: Values) -> bool:
-        """Recognise *name* where its values allow it; whether they do."""
-        if not self.mine.heads[name]:
-            real = self.structure.source(self.mine.tensors[name])
-            if real is not None and now[name].shape == self.real.values[real].shape:
-                return self._take(name, real)  # a recognised tensor under another name
-        score = self.scores[name] = self._score(name, now)
-        levels = {real: self.structure.level(name, real) for real in score}
-        for level, least in _ALIKE.items():
-            group = [real for real in score if levels[real] >= level]
-            best = max((score[real] for real in group), default=-np.inf)
-            if best >= least:
-                near = [real for real in group if score[real] > best - _TIE_DB]
-                return self._take(name, max(near, key=lambda real: self._fit(name, real)))
-        for real in score:
-            fits = levels[real] == 2 and name not in self.scaled
-            if fits and channel_factors(self.real.values[real], now[name]):
-                self.scaled[name] = real
-        return False
+    def _by_value(self, name: str, levels: Mapping[str, int], level: int) -> bool:
+        """Recognise *name* among tensors of at least that *level*; whether values allow it."""
+        score = self.scores[name]
+        group = [real for real in score if levels[real] >= level]
+        best = max((score[real] for real in group), default=-np.inf)
+        if best < _ALIKE[level]:
+            return False
+        near = [real for real in group if score[real] > best - _TIE_DB]
+        real = max(near, key=lambda real: self._fit(name, real))
+        behind = self.scores.get(self.next.get(name, ""), {}).get(real, -np.inf)
+        # a bias behind it may be all that is missing: then it is no tensor of its own
+        return behind <= score[real] + _TIE_DB and self._take(name, real)
 
     def _score(self, name: str, now: Values) -> dict[str, float]:
         """SQNR in dB of *name* against each tensor of its shape, by that tensor's name."""
@@ -177,34 +219,30 @@ class _Matcher:
         self.scaled.pop(name, None)
         return True
 
-    def _by_structure(self, todo: list[str], now: Values) -> bool:
-        """Recognise, where no value does, what structure leaves no doubt about; whether any."""
-        for name, real in list(self.scaled.items()):
-            if name not in self.result.scaled and self._recovers(name):
-                low, high = channel_factors(self.real.values[real], now[name]) or (1.0, 1.0)
-                reason = f"its channels are those of '{real}' times {low:.3g} … {high:.3g}"
-                self._leave_out(name, reason)
-        taken = set(self.result.tensors.values())
-        choices: list[tuple[bool, str, str]] = []
-        for name in self._open(todo):
-            levels = {real: self.structure.level(name, real) for real in self.scores[name]}
-            named = self.aliases[name]
-            group = [r for r, n in levels.items() if n == 2 or (n == 1 and r in named)]
-            if not group:
-                continue
-            rank = {
-                r: (r in named, r not in taken, round(self.structure.weights(name, r), 2))
-                for r in group
-            }
-            best = max(group, key=lambda r: (*rank[r], *self._fit(name, r)))
-            nodes = {id(self.real.heads[r][-1].node) for r in group}
-            sure = best in named or len(nodes) == 1 or rank[best][2] >= EQUAL_WEIGHTS
-            choices.append((sure, name, best))
-        # what is sure, or else the first: values decide about what comes behind in the next round
-        for _, name, real in [c for c in choices if c[0]] or choices[:1]:
-            self.result.by_structure.add(name)
-            self._take(name, real)
-        return bool(choices)
+    def _by_structure(self, name: str, levels: Mapping[str, int], *, sure: bool = True) -> bool:
+        """Decide about *name*, whose values say nothing; *sure*: only where there is no doubt."""
+        if name in self.next:
+            self.result.unmatched[name] = (
+                "it lies inside a group: the structure fits the group's end"
+            )
+            return True
+        named, taken = self.aliases[name], set(self.result.tensors.values())
+        group = [r for r, n in levels.items() if n == 2 or (n == 1 and r in named)]
+        if not group:
+            self.result.unmatched[name] = self._reason(name, self.mine.values[name].shape)
+            return True
+        weights = {r: round(self.structure.weights(name, r), 2) for r in group}
+        best = max(
+            group, key=lambda r: (r in named, r not in taken, weights[r], *self._fit(name, r))
+        )
+        nodes = {id(self.real.heads[r][-1].node) for r in group}
+        if sure and best not in named and len(nodes) > 1 and weights[best] < EQUAL_WEIGHTS:
+            return False
+        return self._assume(name, best)
+
+    def _assume(self, name: str, real: str) -> bool:
+        self.result.by_structure.add(name)
+        return self._take(name, real)
 
     def _recovers(self, name: str) -> bool:
         """Whether something behind the tensor *name*, whose channels look scaled, is itself."""

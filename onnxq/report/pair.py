@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 from onnxq.errors import UserError
 from onnxq.graph import Model
 from onnxq.passes.canonical.name_nodes import NameNodes
+from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.pipeline import Context
 from onnxq.report.qdq_form import qdq_form
 from onnxq.targets import get_target
@@ -29,6 +30,8 @@ class Pair:
         original: the float model, every node with a name of its own.
         quantized: the quantized model likewise, with the float model's names of inputs and outputs.
         qdq: *quantized* in QDQ form.
+
+    *original* and *qdq* are of one opset, where the older one could be raised.
     """
 
     original: Model
@@ -64,7 +67,16 @@ def make_pair(original: Model, quantized: Model) -> Pair:
         for mine, other in _paired(kind, ours, theirs):
             if mine.name != other.name:
                 _rename(right, other, mine.name)
-    return Pair(left, right, qdq_form(right))
+    form = qdq_form(right)
+    _level(left, form)
+    return Pair(left, right, form)
+
+
+def _level(original: Model, qdq: Model) -> None:
+    """Raise the opset of the older of two models to that of the other; exact."""
+    older, opset = (original, qdq.opset) if original.opset < qdq.opset else (qdq, original.opset)
+    if older.opset < opset:
+        RaiseOpset(opset=opset).run(older, Context(target=get_target("generic")))
 
 
 def is_quantized(model: Model) -> bool:

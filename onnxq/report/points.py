@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import consumers, producer
+from onnxq.graph import consumers
 from onnxq.report.relaxed import Relaxed
-from onnxq.report.skeleton import Skeleton
+from onnxq.report.skeleton import ABSORBED, Skeleton
 
 #: Operators whose output is their input under another name, codes aside.
 COPIES = frozenset({"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear"})
@@ -31,6 +31,28 @@ def aliases(graph: gs.Graph, skeleton: Skeleton) -> dict[str, set[str]]:
     return groups
 
 
+def followers(graph: gs.Graph, skeleton: Skeleton) -> dict[str, str]:
+    """The next tensor of its group, by the name of a tensor that has one.
+
+    That is what an operator on single values (see ``skeleton``) makes of a tensor that nothing
+    else reads, behind its saturation.
+    """
+    found = {}
+    for node in graph.nodes:
+        for tensor in node.outputs:
+            users = {id(user): user for user, _ in consumers(tensor)}
+            (user,) = users.values() if len(users) == 1 else (None,)
+            if user is None or user.op not in ABSORBED or user.op in COPIES:
+                continue
+            if len({id(t) for t in skeleton.activations(user)}) == 1:
+                behind = user.outputs[0]
+                readers = [u for u, _ in consumers(behind)]
+                if readers and all(u.op == "QuantizeLinear" for u in readers):
+                    behind = readers[0].outputs[0]
+                found[tensor.name] = behind.name
+    return found
+
+
 def wanted(graph: gs.Graph, skeleton: Skeleton, relaxed: Relaxed) -> list[str]:
     """Names of the activations to recognise, in order: no copies, each behind its saturation."""
     return [
@@ -43,15 +65,12 @@ def wanted(graph: gs.Graph, skeleton: Skeleton, relaxed: Relaxed) -> list[str]:
 
 
 def _computes(node: gs.Node, relaxed: Relaxed) -> bool:
-    """Whether *node* is more than a copy: a saturation, or what a Q/DQ pair that stayed makes."""
-    if node.op not in COPIES:
-        return True
+    """Whether *node* is more than a copy: a saturation, or the end of codes that stayed codes."""
     if node.op == "QuantizeLinear":
         return node.outputs[0].name in relaxed.positions
-    above = producer(node.inputs[0])
-    if above is None or above.op != "QuantizeLinear":
-        return False
-    return above.outputs[0].name not in relaxed.positions
+    if node.op == "DequantizeLinear":
+        return node.inputs[0].name not in relaxed.floats
+    return node.op not in COPIES
 
 
 def _saturates(tensor: gs.Tensor, relaxed: Relaxed) -> bool:

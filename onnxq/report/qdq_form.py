@@ -66,7 +66,7 @@ _FORMS: dict[str, _Form] = {
 
 
 def qdq_form(model: Model) -> Model:
-    """*model* with its operators on codes rewritten; the same object where it has none.
+    """*model* with its operators on codes rewritten, as a copy.
 
     The result computes the same function up to the rounding of codes: floats are exact where the
     integer kernel is, and codes differ by one at most, at ties. Dynamic quantization
@@ -77,7 +77,7 @@ def qdq_form(model: Model) -> Model:
             opset cannot be raised to 13, which has DequantizeLinear for each channel.
     """
     if not any(_is_integer(node) for node in model.graph.nodes):
-        return model
+        return model.clone()
     found = model.clone()
     for node in [n for n in found.graph.nodes if _is_integer(n)]:
         _Rewriter(found, node).run()

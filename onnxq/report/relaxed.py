@@ -83,28 +83,28 @@ class Relaxed:
     """The relaxed form of a quantized model.
 
     Attributes:
-        positions: quantized activations whose rounding is gone, by the name of their codes, which
-            are floats here.
+        positions: quantized activations whose rounding is gone, by the name of their codes.
+        floats: names of those codes, and of what moves them: they are floats here.
     """
 
     def __init__(self, model: Model, constants: set[str]) -> None:
         by_codes = {p.codes: p for p in positions(model, constants)}
-        floats: set[str] = set()
+        self.floats: set[str] = set()
         self.positions: dict[str, Position] = {}
         for node in model.graph.nodes:
             if node.op == "QuantizeLinear" and node.outputs[0].name in by_codes:
                 if _movable(node.outputs[0]):
                     name = node.outputs[0].name
                     self.positions[name] = by_codes[name]
-                    floats.add(name)
-            elif node.op in MOVES and any(t.name in floats for t in node.inputs):
-                floats.update(t.name for t in node.outputs)
+                    self.floats.add(name)
+            elif node.op in MOVES and any(t.name in self.floats for t in node.inputs):
+                self.floats.update(t.name for t in node.outputs)
         self._proto, self._opset = model.to_proto(), model.opset
         del self._proto.graph.value_info[:]
         for node in self._proto.graph.node:
             if node.op_type == "QuantizeLinear" and node.output[0] in self.positions:
                 self._relax(node)
-            elif node.op_type == "DequantizeLinear" and node.input[0] in floats:
+            elif node.op_type == "DequantizeLinear" and node.input[0] in self.floats:
                 _make(node, "Identity", [node.input[0]])
         drop_outputs(self._proto, [])
 

@@ -27,7 +27,7 @@ SAME = frozenset({
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
 })  # fmt: skip
 #: Operators on single values that quantizers fuse into the operator before.
-_ABSORBED = frozenset({
+ABSORBED = frozenset({
     "BatchNormalization", "Relu", "Clip", "LeakyRelu", "PRelu", "Sigmoid", "HardSigmoid", "Tanh",
     "HardSwish", "Elu", "Gelu", "Softplus", "Identity", "Dropout", "Cast", "Add", "Mul", "Sub",
     "Div", "QuantizeLinear", "DequantizeLinear",
@@ -83,15 +83,20 @@ class Skeleton:
         """Inputs of *node* that depend on the model's input."""
         return [t for t in node.inputs if not t.is_empty() and not self.constant(t)]
 
-    def origin(self, tensor: gs.Tensor) -> gs.Tensor:
-        """The tensor whose values *tensor* has, perhaps in another shape."""
+    def trail(self, tensor: gs.Tensor) -> list[gs.Tensor]:
+        """*tensor*, and the tensors before it that hold its values, perhaps in another shape."""
+        found = [tensor]
         above = producer(tensor)
-        while above is not None and above.op in SAME and not self.constant(tensor):
-            if above.outputs[0] is not tensor:
+        while above is not None and above.op in SAME and not self.constant(found[-1]):
+            if above.outputs[0] is not found[-1]:
                 break
-            tensor = above.inputs[0]
-            above = producer(tensor)
-        return tensor
+            found.append(above.inputs[0])
+            above = producer(found[-1])
+        return found
+
+    def origin(self, tensor: gs.Tensor) -> gs.Tensor:
+        """The first tensor that holds the values of *tensor*, perhaps in another shape."""
+        return self.trail(tensor)[-1]
 
     def heads(self, tensor: gs.Tensor) -> list[Head]:
         """Operators that *tensor* is the result of, its own first."""
@@ -107,7 +112,7 @@ class Skeleton:
                 if quantized or found:  # the group of another quantized tensor begins here
                     break
                 quantized = True
-            if above.op not in (_ABSORBED | SAME) or len({id(t) for t in sources}) != 1:
+            if above.op not in (ABSORBED | SAME) or len({id(t) for t in sources}) != 1:
                 break
             tensor = sources[0]
             above = producer(tensor)
@@ -127,7 +132,7 @@ class Skeleton:
 
 
 def weight(node: gs.Node, skeleton: Skeleton) -> gs.Tensor | None:
-    """The weight of a node that multiplies: its first constant operand behind or at input 0."""
-    if op_class(node) not in COMPUTE:
+    """The weight of a node that multiplies or looks up: its first constant operand."""
+    if op_class(node) not in COMPUTE | {"Gather"}:
         return None
     return next((t for t in node.inputs[:3] if not t.is_empty() and skeleton.constant(t)), None)

@@ -9,10 +9,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import Model, attribute, constant_value, producer
+from onnxq.graph import Model, attribute, constant_value
 from onnxq.report.likeness import same_weights
 from onnxq.report.relaxed import Values
-from onnxq.report.skeleton import SAME, Head, Skeleton, weight
+from onnxq.report.skeleton import Head, Skeleton, weight
 
 EQUAL_WEIGHTS = 0.9
 """Cosine from which weights are one model's: codes of 4 bits reach 0.98, others stay near 0."""
@@ -34,6 +34,10 @@ class Side:
         self.heads: dict[str, list[Head]] = {}
         self.values: Values = {}
         self._weights: dict[int, NDArray[Any] | None] = {}
+
+    def floats(self, head: Head) -> list[gs.Tensor]:
+        """Activations that the operator reads; sizes and indices are not among them."""
+        return [t for t in head.sources if t.name not in self.values or _real(self.values[t.name])]
 
     def weight(self, node: gs.Node) -> NDArray[Any] | None:
         """The weight of *node* in floats; None where it has none."""
@@ -61,14 +65,11 @@ class Structure:
 
     def source(self, tensor: gs.Tensor) -> str | None:
         """The float model's tensor that holds what *tensor* does, perhaps in another shape."""
-        while True:
-            name = self.known.get(tensor.name) or self.guessed.get(tensor.name)
+        for same in self.mine.skeleton.trail(tensor):
+            name = self.known.get(same.name) or self.guessed.get(same.name)
             if name is not None:
                 return str(self.real.skeleton.origin(self.real.tensors[name]).name)
-            above = producer(tensor)
-            if above is None or above.op not in SAME or above.outputs[0] is not tensor:
-                return None
-            tensor = above.inputs[0]
+        return None
 
     def level(self, name: str, real: str) -> int:
         """How well the operators fit: 2 with sources or weights, 1 in kind, 0 not at all."""
@@ -80,11 +81,11 @@ class Structure:
         return found
 
     def _same(self, mine: Head, other: Head) -> bool:
-        sources = [self.source(t) for t in mine.sources]
-        if None not in sources:
-            real = [self.real.skeleton.origin(t).name for t in other.sources]
-            return sorted(map(str, sources)) == sorted(real) and _attributes_fit(mine, other)
-        return self._weights(mine, other) >= EQUAL_WEIGHTS
+        sources = [self.source(t) for t in self.mine.floats(mine)]
+        if None in sources:
+            return self._weights(mine, other) >= EQUAL_WEIGHTS
+        real = [self.real.skeleton.origin(t).name for t in self.real.floats(other)]
+        return sorted(map(str, sources)) == sorted(real) and _attributes_fit(mine, other)
 
     def _weights(self, mine: Head, other: Head) -> float:
         one, two = self.mine.weight(mine.node), self.real.weight(other.node)
@@ -103,6 +104,10 @@ class Structure:
             readers == self.real.skeleton.readers(self.real.tensors[real]),
             bool(mine and other) and mine[0].kind == other[0].kind,
         )
+
+
+def _real(value: NDArray[Any]) -> bool:
+    return value.dtype.kind not in "ib"
 
 
 def _attributes_fit(one: Head, two: Head) -> bool:
