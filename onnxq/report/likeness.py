@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Values compared of each tensor.
-DRAW = 8192
+DRAW = 4096
 #: Magnitudes that stand for "never" in masks rather than for a value.
 _MASK = 1e4
 #: What stands for the ratio of two tensors of zeros: alike, but that says little.
@@ -33,6 +33,7 @@ class Candidates:
             shape: np.stack([draw(values[n]) for n in names])
             for shape, names in self._names.items()
         }
+        self._masked = {s: bool((np.abs(rows) >= _MASK).any()) for s, rows in self._rows.items()}
 
     def names(self) -> list[str]:
         """All names."""
@@ -48,9 +49,13 @@ class Candidates:
         if not names:
             return {}
         rows, y = self._rows[value.shape], draw(value)
-        masked = (np.abs(rows) >= _MASK) & (np.abs(y) >= _MASK)
-        signal = np.square(np.where(masked, 0, rows)).sum(1, dtype=np.float64)
-        noise = np.square(np.where(masked, 0, rows - y)).sum(1, dtype=np.float64)
+        error = rows - y
+        if (
+            self._masked[value.shape]
+            and (masked := (np.abs(rows) >= _MASK) & (np.abs(y) >= _MASK)).any()
+        ):
+            error, rows = np.where(masked, 0, error), np.where(masked, 0, rows)
+        signal, noise = (np.einsum("ij,ij->i", x, x).astype(np.float64) for x in (rows, error))
         ratio = np.where(signal + noise > 0, ratio_db(signal, noise), NOTHING_DB)
         return dict(zip(names, ratio.tolist(), strict=True))
 
@@ -101,7 +106,7 @@ def same_weights(one: NDArray[Any], two: NDArray[Any]) -> float:
     found = [-1.0]
     forms = [two, two.T] if two.ndim == 2 else [two]
     for form in forms:
-        if form.shape != one.shape or not one.size:
+        if form.shape != one.shape or one.size < 2:
             continue
         for axis in range(2 if one.ndim == 2 else 1):
             a = np.moveaxis(one.astype(np.float64), axis, 0).reshape(one.shape[axis], -1)

@@ -128,13 +128,16 @@ class _Matcher:
             real = self.structure.source(self.mine.tensors[name])
             if real is not None and now[name].shape == self.real.values[real].shape:
                 return self._take(name, real)
-        levels = {real: self.structure.level(name, real) for real in self.scores[name]}
+        score = self.scores[name]
+        near = [real for real in score if score[real] >= _ALIKE[2]]
+        levels = {real: self.structure.level(name, real) for real in near}
         if self._by_value(name, levels, 2):
             return True
         if not self._clean(name):  # its values, or what is known of its sources, will get better
             return False
         if self._by_value(name, levels, 1) or self._by_value(name, levels, 0):
             return True
+        levels = {real: self.structure.level(name, real) for real in score}
         for real, level in levels.items():
             fits = level == 2 and name not in self.scaled
             if fits and channel_factors(self.real.values[real], now[name]):
@@ -185,7 +188,7 @@ class _Matcher:
     def _by_value(self, name: str, levels: Mapping[str, int], level: int) -> bool:
         """Recognise *name* among tensors of at least that *level*; whether values allow it."""
         score = self.scores[name]
-        group = [real for real in score if levels[real] >= level]
+        group = [real for real in levels if levels[real] >= level]
         best = max((score[real] for real in group), default=-np.inf)
         if best < _ALIKE[level]:
             return False

@@ -62,6 +62,7 @@ class Structure:
         self, mine: Side, real: Side, known: Mapping[str, str], guessed: Mapping[str, str]
     ) -> None:
         self.mine, self.real, self.known, self.guessed = mine, real, known, guessed
+        self._alike: dict[tuple[int, int], float] = {}
 
     def source(self, tensor: gs.Tensor) -> str | None:
         """The float model's tensor that holds what *tensor* does, perhaps in another shape."""
@@ -88,8 +89,11 @@ class Structure:
         return sorted(map(str, sources)) == sorted(real) and _attributes_fit(mine, other)
 
     def _weights(self, mine: Head, other: Head) -> float:
-        one, two = self.mine.weight(mine.node), self.real.weight(other.node)
-        return -1.0 if one is None or two is None else same_weights(two, one)
+        key = id(mine.node), id(other.node)
+        if key not in self._alike:
+            one, two = self.mine.weight(mine.node), self.real.weight(other.node)
+            self._alike[key] = -1.0 if one is None or two is None else same_weights(two, one)
+        return self._alike[key]
 
     def weights(self, name: str, real: str) -> float:
         """Likeness of the weights of the operators of one kind behind two tensors; -1 for none."""
