@@ -11,10 +11,11 @@ from onnxq.api.limits import Limits
 from onnxq.api.result import Result
 from onnxq.calibrate.sources import Feed
 from onnxq.errors import ConditionError, NothingQuantizedError
-from onnxq.graph import Model
+from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, Recipe
 from onnxq.quant import QParams, QuantSpec
 from onnxq.report.build import result_name
+from onnxq.report.isolated import Arithmetic
 from onnxq.report.measure import Errors, measure
 from onnxq.runtime.providers import Provider
 from onnxq.targets import Target
@@ -39,9 +40,19 @@ def serialized_size(model: Model) -> int:
 
 
 def measured(
-    original: Model, work: Model, ctx: Context, feeds: Iterable[Feed], providers: Sequence[Provider]
+    original: Model,
+    work: Model,
+    ctx: Context,
+    feeds: Iterable[Feed],
+    providers: Sequence[Provider],
+    *,
+    full: bool = False,
+    arithmetic: Arithmetic = "fake-quantized",
 ) -> Errors:
-    """Errors of *work* against *original* at every tensor that an integer node hands on."""
+    """Errors of *work* against *original* at every tensor that an integer node hands on.
+
+    *full* adds the isolated error of each node, its sources, and statistics of tensors.
+    """
     names = {t for t in work.tensors() if t.endswith("__q")}
     codes: dict[str, tuple[str, QParams]] = {}
     for node in original.nodes():
@@ -53,15 +64,23 @@ def measured(
             codes[name] = (f"{name}__q", ctx.qparams[name])
     ends = (*work.graph.inputs, *work.graph.outputs)
     boundary = {t.name: ctx.qparams[t.name] for t in ends if t.name in ctx.qparams}
-    specs = {name: ctx.plan.tensors.get(name) for name in codes}
     through = {
         n: (s.through, s.through_scale)
-        for n, s in specs.items()
+        for n, s in ctx.plan.tensors.items()
         if isinstance(s, QuantSpec) and s.through
     }
     return measure(
-        original, work, codes, feeds, boundary=boundary, through=through, providers=providers
-    )
+        original, work, codes, feeds, boundary=boundary, through=through, providers=providers,
+        matches=own_matches(original, work) if full else None, arithmetic=arithmetic,
+    )  # fmt: skip
+
+
+def own_matches(original: Model, work: Model) -> dict[str, str]:
+    """Tensors of *work*, which onnxq made of *original*, by those of *original*."""
+    known = {name for name, t in original.tensors().items() if not is_constant(t)}
+    found = {name: name for name in work.tensors() if name in known}
+    # insert-qdq gives the rounded tensor the name, and the one before it another
+    return found | {raw: n for n in known if (raw := f"{n}__float") in work.tensors()}
 
 
 def describe(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 from onnxq.api.calibration import open_calibration
 from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
@@ -40,6 +40,7 @@ def quantize(
     providers: str | Sequence[str] = (),
     statistics: str | PathLike[str] | None = None,
     report_data: Any = None,
+    report_detail: Literal["full", "basic"] | None = None,
     random_data: bool = False,
     io_dtype: str | None = None,
     max_opset: int | None = None,
@@ -70,6 +71,9 @@ def quantize(
         providers: ONNX Runtime execution providers, in order.
         statistics: a file of measured statistics, reused where it fits, else written.
         report_data: samples for the report, instead of those held out from *data*.
+        report_detail: ``"basic"``: errors as they add up along the network. ``"full"``: also each
+            layer's isolated error, where it comes from, and statistics of tensors, which takes
+            about ten times as long as running the float model. None: full, except for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         max_opset: the highest opset that the result may need.
@@ -126,7 +130,8 @@ def quantize(
     progress.stage("verify")
     done = kernels(work, chosen)
     progress.stage("report")
-    errors = measured(original, work, ctx, run.report_feeds(), chosen)
+    full = report_detail == "full" or (report_detail is None and steps.name != "fast")
+    errors = measured(original, work, ctx, run.report_feeds(), chosen, full=full)
     warn(ctx, done)
     described = run.facts()
     describe(work, limits, steps, profile, described)

@@ -197,6 +197,7 @@ def quantize(
             providers=tuple(providers.split(",")) if providers else (),
             statistics=statistics,
             report_data=report_data,
+            report_detail="full" if reports else None,
             random_data=random_data,
             io_dtype=io_dtype,
             max_opset=max_opset,

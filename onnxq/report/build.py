@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model
+from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, NodePlan
 from onnxq.pipeline.macs import macs
 from onnxq.quant import QuantSpec
 from onnxq.quant.measures import ErrorSums
+from onnxq.report.entries import finite, isolated_entry, place, rank, weight_entry
 from onnxq.report.measure import Errors
+
+__all__ = ["Facts", "build", "finite", "output_entry", "result_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
     """The report on the quantization of *original*, worst layer first.
 
     *original* is the float model before integers were put in. Errors that were not measured are
-    None.
+    None. Layers are ranked by their isolated error, by the cumulative one where that is not known.
     """
     costs = {n.name: macs(n, ctx) for n in original.nodes()}
     layers = [
@@ -53,9 +55,8 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
         for node in original.nodes()
         if node.name in ctx.plan.nodes
     ]
-    layers.sort(
-        key=lambda entry: (entry["cumulative_sqnr_db"] is None, entry["cumulative_sqnr_db"])
-    )
+    place(layers, original)
+    layers.sort(key=rank)
     kept = [
         {"node": node.name, "op_type": node.op, "reason": ctx.plan.kept_float[node.name]}
         for node in original.nodes()
@@ -80,6 +81,8 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
             "integer_nodes_percent": 100.0 * fused / max(len(layers) + len(kept), 1),
         },
         "layers": layers,
+        "tensors": {} if errors.isolated is None else errors.isolated.tensors(),
+        "arithmetic": None if errors.isolated is None else errors.isolated.arithmetic,
         "kept_float": kept,
         "declines": [
             {"pass": d.pass_name, "node": d.node, "reason": d.reason} for d in ctx.journal.declines
@@ -115,13 +118,25 @@ def _layer(
         "precision": _precision(node, planned, ctx),
         "kernel": kernel,
         "macs": cost,
-        "isolated_sqnr_db": None,
+        **isolated_entry(node.name, name, errors.isolated),
         "cumulative_sqnr_db": None if sums is None else finite(sums.sqnr_db),
         "noise_to_signal": None if sums is None else finite(sums.noise_to_signal),
         "cosine": None if sums is None else finite(sums.cosine),
-        "share": None,
-        "clipped": None,
         "reason": reason,
+        "result": name,
+        "inputs": [
+            t.name
+            for t in (node.inputs[i] for i in planned.inputs)
+            if t.name in ctx.qparams and not is_constant(t)
+        ],
+        "weights": next(
+            (
+                weight_entry(t.name, t.values, ctx.qparams[t.name])
+                for t in (node.inputs[i] for i in planned.inputs)
+                if is_constant(t) and t.name in ctx.qparams and t.values.ndim > 1
+            ),
+            None,
+        ),
     }
 
 
@@ -158,10 +173,3 @@ def output_entry(name: str, sums: ErrorSums, errors: Errors) -> dict[str, Any]:
         "noise_to_signal": finite(sums.noise_to_signal),
         "top1_agreement": errors.agree.get(name, 0) / decided if decided else None,
     }
-
-
-def finite(value: float) -> float | None:
-    """*value* for JSON, which has no infinities: an exact match (infinite SQNR) is 999."""
-    if np.isnan(value):
-        return None
-    return float(np.clip(value, -999.0, 999.0))

@@ -61,6 +61,10 @@ class Session:
         optimized_path: where ONNX Runtime writes the graph that it really runs.
         spin: whether its threads wait busily for the next operator. It is faster when nothing
             else runs, as when latency is measured; it takes the CPU from numpy's work in between.
+        qdq: whether QuantizeLinear, operator, DequantizeLinear become integer kernels. Where not,
+            each node computes what ONNX says: exact integers, no saturation.
+        plan_memory: whether places of tensors are planned ahead, which takes time that grows with
+            the square of the number of nodes, and holds the memory between runs.
 
     Raises:
         UnsupportedModelError: ONNX Runtime refuses the model; its message is quoted.
@@ -75,10 +79,14 @@ class Session:
         optimize: bool = True,
         optimized_path: str | PathLike[str] | None = None,
         spin: bool = False,
+        qdq: bool = True,
+        plan_memory: bool = True,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+        options.enable_mem_reuse = options.enable_mem_pattern = plan_memory
+        options.add_session_config_entry("session.disable_quant_qdq", str(int(not qdq)))
         if threads is not None:
             options.intra_op_num_threads = threads
         level = ort.GraphOptimizationLevel

@@ -1,0 +1,56 @@
+"""Constants of a quantized model: scales, zero points, and what its integers stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from onnxq.quant import QParams, dtype
+from onnxq.report.groups import Graph, Grid
+from onnxq.runtime.session import Session
+
+Values = Mapping[str, NDArray[Any]]
+
+
+def evaluate(quantized: onnx.ModelProto, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Values of the constant tensors *names* of *quantized*, computed where nodes compute them."""
+    graph = Graph(quantized)
+    names = [name for name in dict.fromkeys(names) if name]
+    found = {
+        n: numpy_helper.to_array(graph.initializers[n]) for n in names if n in graph.initializers
+    }
+    computed = [n for n in names if n not in found]
+    if not computed:
+        return found
+    part = onnx.ModelProto(ir_version=quantized.ir_version)
+    part.opset_import.extend(quantized.opset_import)
+    part.functions.extend(quantized.functions)
+    part.graph.name = "constants"
+    nodes = {id(n): n for name in computed for n in graph.behind(name)}
+    part.graph.node.extend(n for n in graph.nodes if id(n) in nodes)
+    read = {name for n in part.graph.node for name in n.input}
+    part.graph.initializer.extend(t for n, t in graph.initializers.items() if n in read)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)
+    return found | Session(part, threads=1, optimize=False).run({}, computed)
+
+
+def qparams(grid: Grid, values: Values) -> QParams | None:
+    """Scale and zero point of *grid*; None where they are in blocks, or no integers."""
+    scale = np.asarray(values[grid.scale], np.float32)
+    zero = values[grid.zero_point] if grid.zero_point else np.zeros(scale.shape, np.uint8)
+    if scale.ndim > 1 or str(zero.dtype).startswith("float"):
+        return None
+    axis = next((int(a.i) for a in grid.node.attribute if a.name == "axis"), 1)
+    if scale.size == 1:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    return QParams(
+        scale,
+        np.asarray(zero).astype(np.int64),
+        dtype(str(zero.dtype)),
+        axis=None if scale.ndim == 0 else axis,
+    )

@@ -1,0 +1,266 @@
+"""Groups of a QDQ model: DequantizeLinear, operator, activation, QuantizeLinear.
+
+A group is what one integer kernel stands for. It starts at codes whose real values are known in the
+float model and ends at the next tensor that is known there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import NodeProto
+
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+#: Operators behind a kernel that belong to it where a QuantizeLinear follows.
+ACTIVATIONS = frozenset(("Relu", "Clip", "LeakyRelu"))
+#: Operators that only move values: exact where input and output have one scale.
+MOVES = frozenset({
+    "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "Identity",
+    "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze",
+})  # fmt: skip
+#: Operators with integer kernels whose output is in floats; others that read codes compute floats.
+PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose"))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a scale and zero point stand: what QuantizeLinear and DequantizeLinear read.
+
+    Attributes:
+        scale, zero_point: names of the tensors in the quantized model ("" for no zero point).
+        node: the QuantizeLinear or DequantizeLinear that reads them, for its attributes.
+    """
+
+    scale: str
+    zero_point: str
+    node: NodeProto
+
+    @property
+    def key(self) -> tuple[str, str, bytes]:
+        """Equal for grids that round alike."""
+        kept = sorted(a.SerializeToString() for a in self.node.attribute if a.name != "saturate")
+        return self.scale, self.zero_point, b"".join(kept)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An activation that a group reads.
+
+    Attributes:
+        name: the tensor of the quantized model that the group's nodes read.
+        tensor: the tensor of the float model that has its values.
+        grid: the grid that it lies on; None where it is read in float.
+    """
+
+    name: str
+    tensor: str
+    grid: Grid | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A layer of the quantized model.
+
+    Attributes:
+        node: name of its operator.
+        op_type: the operator.
+        nodes: all of its nodes, in order, without those that compute constants.
+        constants: names of tensors that they read and no activation reaches: weights, biases.
+        rounded: whether integers are among those constants.
+        sources: the activations that it reads.
+        output: name of the tensor that its last node writes.
+        grid: the grid that the output is rounded to; None where it stays in float.
+        result: the tensor of the float model that has the output's values.
+    """
+
+    node: str
+    op_type: str
+    nodes: tuple[NodeProto, ...]
+    constants: tuple[str, ...]
+    rounded: bool
+    sources: tuple[Source, ...]
+    output: str
+    grid: Grid | None
+    result: str
+
+
+class Graph:
+    """A model's main graph by tensor name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.nodes = list(graph.node)
+        self.producer = {name: n for n in graph.node for name in n.output if name}
+        self.users: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            for name in set(reads(node)):
+                self.users.setdefault(name, []).append(node)
+        self.initializers = {t.name: t for t in graph.initializer}
+        self.inputs = {i.name for i in graph.input} - self.initializers.keys()
+        self.outputs = {o.name for o in graph.output}
+        self._constant: dict[str, bool] = {}
+
+    def constant(self, name: str) -> bool:
+        """Whether no input of the model reaches the tensor *name*."""
+        if name not in self._constant:
+            node = self.producer.get(name)
+            if node is None:
+                self._constant[name] = name in self.initializers
+            else:
+                self._constant[name] = False  # inputs come first: no cycle
+                self._constant[name] = all(self.constant(i) for i in reads(node))
+        return self._constant[name]
+
+    def behind(self, name: str) -> Iterator[NodeProto]:
+        """The nodes that compute the tensor *name*, in order."""
+        found: dict[str, NodeProto] = {}
+        waiting = [name]
+        while waiting:
+            node = self.producer.get(waiting.pop())
+            if node is not None and node.output[0] not in found:
+                found[node.output[0]] = node
+                waiting += reads(node)
+        ids = {id(n) for n in found.values()}
+        return (n for n in self.nodes if id(n) in ids)
+
+
+def reads(node: NodeProto) -> list[str]:
+    """Names of the tensors that *node* reads, sub-graphs included."""
+    found = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            own = {i.name for i in (*graph.input, *graph.initializer)}
+            for inner in graph.node:
+                found += [name for name in reads(inner) if name not in own]
+                own.update(inner.output)
+    return found
+
+
+def find_groups(quantized: onnx.ModelProto, matches: Mapping[str, str]) -> list[Group]:
+    """The groups of *quantized* whose inputs and output *matches* finds in the float model.
+
+    *matches* maps tensors of *quantized* (what a QuantizeLinear reads, what a DequantizeLinear or
+    an operator writes) to tensors of the float model with the same values. In topological order.
+    """
+    graph = Graph(quantized)
+    found = []
+    for node in graph.nodes:
+        if node.op_type in (QUANTIZE, DEQUANTIZE) or not node.output or not node.output[0]:
+            continue
+        if any(_dequantized(graph, name) for name in node.input) and not graph.constant(
+            node.output[0]
+        ):
+            group = _Finder(graph, matches).group(node)
+            if group is not None and (group.grid or group.rounded or node.op_type in PRODUCTS):
+                found.append(group)
+    return found
+
+
+def _dequantized(graph: Graph, name: str) -> bool:
+    if graph.constant(name):
+        return any(n.op_type == DEQUANTIZE for n in graph.behind(name))
+    node = graph.producer.get(name)
+    return node is not None and node.op_type == DEQUANTIZE
+
+
+class _Finder:
+    """Follows one group forward to its end and back to its sources."""
+
+    def __init__(self, graph: Graph, matches: Mapping[str, str]) -> None:
+        self.graph, self.matches = graph, matches
+
+    def group(self, anchor: NodeProto) -> Group | None:
+        chain, quantize = self._chain(anchor)
+        output = chain[-1]
+        result = self.matches.get(output)
+        grid = None
+        if quantize is not None:
+            grid = _grid(quantize)
+            codes = self.graph.users.get(quantize.output[0], ())
+            names = [d.output[0] for d in codes if d.op_type == DEQUANTIZE]
+            result = next((self.matches[n] for n in names if n in self.matches), result)
+        if result is None:
+            return None
+        nodes: dict[str, NodeProto] = {}
+        sources: dict[str, Source] = {}
+        constants: dict[str, None] = {}
+        waiting = [output]
+        while waiting:
+            name = waiting.pop()
+            if name in sources or name in constants:
+                continue
+            if self.graph.constant(name):
+                constants[name] = None
+                continue
+            source = self._source(name) if name not in chain else None
+            if source is not None:
+                sources[name] = source
+                continue
+            node = self.graph.producer.get(name)
+            if node is None:  # an input of the model that the float model does not know
+                return None
+            nodes[node.output[0]] = node
+            waiting += reads(node)
+        ids = {id(n) for n in nodes.values()}
+        return Group(
+            node=anchor.name or result,
+            op_type=anchor.op_type,
+            nodes=tuple(n for n in self.graph.nodes if id(n) in ids),
+            constants=tuple(constants),
+            rounded=any(_dequantized(self.graph, name) for name in constants),
+            sources=tuple(sources.values()),
+            output=output,
+            grid=grid,
+            result=result,
+        )
+
+    def _chain(self, anchor: NodeProto) -> tuple[list[str], NodeProto | None]:
+        """Tensors from the output of *anchor* to the end of its group, and what quantizes that.
+
+        The first tensor alone, where no QuantizeLinear reads the end.
+        """
+        names = [str(anchor.output[0])]
+        while True:
+            users = self.graph.users.get(names[-1], [])
+            if not users or names[-1] in self.graph.outputs:
+                break
+            if all(u.op_type == QUANTIZE and u.input[0] == names[-1] for u in users):
+                return names, users[0]
+            if len(users) > 1 or not self._follows(users[0], names[-1], anchor):
+                break
+            names.append(str(users[0].output[0]))
+        return names[:1], None
+
+    def _follows(self, node: NodeProto, name: str, anchor: NodeProto) -> bool:
+        others = [i for i in node.input if i and i != name]
+        if not all(self.graph.constant(i) for i in others):
+            return False
+        bias = anchor.op_type in ("MatMul", "Conv", "ConvTranspose") and node.op_type == "Add"
+        return node.op_type in ACTIVATIONS or bias
+
+    def _source(self, name: str) -> Source | None:
+        """The activation *name*, where the float model has its values."""
+        node = self.graph.producer.get(name)
+        if node is None or node.op_type != DEQUANTIZE:
+            known = self.matches.get(name)
+            # moved codes are followed to where they were rounded
+            moved = node is not None and node.op_type in MOVES
+            if node is not None and moved:
+                moved = any(_dequantized(self.graph, i) for i in node.input)
+            return None if known is None or moved else Source(name, known, None)
+        quantize = self.graph.producer.get(node.input[0])
+        names = [name]
+        if quantize is None:
+            names.append(node.input[0])
+        elif quantize.op_type == QUANTIZE:
+            names.append(quantize.input[0])
+            names += [n.output[0] for n in self.graph.users[node.input[0]]]
+        known = next((self.matches[n] for n in names if n in self.matches), None)
+        return None if known is None else Source(name, known, _grid(node))
+
+
+def _grid(node: NodeProto) -> Grid:
+    return Grid(node.input[1], node.input[2] if len(node.input) > 2 else "", node)
