@@ -17,13 +17,15 @@ from onnxq.errors import DataError, UserError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.macs import macs
-from onnxq.quant.measures import ErrorSums
 from onnxq.report.boundary import boundary_of, taken
-from onnxq.report.build import finite, output_entry
+from onnxq.report.build import output_entry
+from onnxq.report.entries import finite, isolated_entry, place, rank
+from onnxq.report.isolated import Arithmetic
 from onnxq.report.layers import FLOATS, Layer, find_layers
 from onnxq.report.matching import Matching, match
-from onnxq.report.measure import measure
+from onnxq.report.measure import Errors, measure
 from onnxq.report.pair import Pair, make_pair
+from onnxq.report.relaxed import MOVES
 from onnxq.report.skeleton import COMPUTE, op_class
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
@@ -33,6 +35,10 @@ from onnxq.targets import get_target
 
 Feed = Mapping[str, NDArray[Any]]
 
+_UNEVEN = (
+    "isolated errors were not measured: the models are of different opsets, and the older one "
+    "could not be raised"
+)
 _FORMAT = ("QuantizeLinear", "DequantizeLinear", "Constant", "DynamicQuantizeLinear")
 
 
@@ -43,10 +49,12 @@ def compare(
     *,
     providers: Sequence[Provider] = (),
     digest: str = "",
+    arithmetic: Arithmetic = "fake-quantized",
 ) -> dict[str, Any]:
     """The report (``onnxq-report/1``) on *quantized* against *original*, on all of *feeds*.
 
-    Errors are cumulative: the quantized model runs on its own values throughout.
+    A layer's isolated error is that of the layer alone, on the float model's values, in the given
+    *arithmetic* (see ``Isolated``); in its cumulative one the quantized model runs on its own.
 
     Raises:
         UserError: the two models do not belong together, or nothing is quantized.
@@ -72,15 +80,17 @@ def compare(
         )
     codes = {str(e.tensor): (e.result, e.qparams or FLOATS) for e in reversed(found)}
     feeds = chain([first], samples)
+    matches = {a: b for a, b in matching.tensors.items() if a not in matching.scaled}
+    level = pair.original.opset == pair.qdq.opset
     errors = measure(
-        pair.original, pair.quantized, codes, feeds, boundary=boundary, providers=providers
-    )
+        pair.original, pair.qdq, codes, feeds, boundary=boundary, providers=providers,
+        matches=matches if level else None, arithmetic=arithmetic,
+    )  # fmt: skip
     fused = kernels(pair.quantized, providers)
     costs = _costs(pair.qdq, converted)
-    entries = [
-        _entry(e, errors.tensors.get(str(e.tensor)), fused.get(e.node.name), costs) for e in found
-    ]
-    entries.sort(key=lambda e: (e["cumulative_sqnr_db"] is None, e["cumulative_sqnr_db"]))
+    entries = [_entry(e, errors, fused.get(e.node.name), costs) for e in found]
+    place(entries, pair.original)
+    entries.sort(key=rank)
     work = [n for n in pair.qdq.graph.nodes if n.op not in _FORMAT]
     total = sum(costs.values())
     return {
@@ -105,6 +115,8 @@ def compare(
             "integer_nodes_percent": 100.0 * sum(n.name in fused for n in work) / max(len(work), 1),
         },
         "layers": entries,
+        "tensors": {} if errors.isolated is None else errors.isolated.tensors(),
+        "arithmetic": None if errors.isolated is None else errors.isolated.arithmetic,
         "kept_float": _kept_float(pair, layers, matching, fused),
         "unmatched": [
             {
@@ -117,7 +129,7 @@ def compare(
             if e.tensor is None
         ],
         "declines": [],
-        "warnings": _warnings(layers),
+        "warnings": _warnings(layers) + ([] if level else [_UNEVEN]),
         "recommendation": [],
     }
 
@@ -166,11 +178,16 @@ def _costs(model: Model, feed: Feed) -> dict[str, int]:
 
 
 def _entry(
-    layer: Layer, sums: ErrorSums | None, kernel: str | None, costs: Mapping[str, int]
+    layer: Layer, errors: Errors, kernel: str | None, costs: Mapping[str, int]
 ) -> dict[str, Any]:
-    reason = f"measured at '{layer.tensor}'"
+    result = str(layer.tensor)
+    sums = errors.tensors.get(result)
+    reason = f"measured at '{result}'"
     if kernel is None:
         reason += "; the runtime did not fuse it: it runs in float between Q and DQ"
+    alone = isolated_entry(layer.node.name, result, errors.isolated)
+    if errors.isolated is not None and alone["isolated_sqnr_db"] is None:
+        reason += f"; not measured alone: {_why_not_alone(layer)}"
     return {
         "node": layer.origin,
         "quantized_node": layer.node.name,
@@ -178,11 +195,22 @@ def _entry(
         "precision": layer.precision,
         "kernel": kernel,
         "macs": costs.get(layer.node.name),
-        "isolated_sqnr_db": None,
+        **alone,
         "cumulative_sqnr_db": None if sums is None else finite(sums.sqnr_db),
         "noise_to_signal": None if sums is None else finite(sums.noise_to_signal),
         "cosine": None if sums is None else finite(sums.cosine),
-        "share": None,
-        "clipped": None,
         "reason": reason,
+        "result": result,
+        "inputs": list(layer.inputs),
+        "weights": layer.weights,
     }
+
+
+def _why_not_alone(layer: Layer) -> str:
+    if layer.dynamic:
+        return "its scales are chosen anew in each run"
+    if layer.inputs:
+        return "what it reads, or hands on, could not be recognised in the float model"
+    if layer.weights is None and layer.node.op in MOVES:
+        return "it moves codes and rounds nothing"
+    return "it computes on floats, and its result alone is quantized"

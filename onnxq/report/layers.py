@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import consumers, producer
+from onnxq.graph import constant_value, consumers, producer
 from onnxq.quant import QParams, dtype
+from onnxq.report.entries import weight_entry
 from onnxq.report.matching import Matching
 from onnxq.report.pair import Pair
 from onnxq.report.relaxed import parameters
-from onnxq.report.skeleton import COMPUTE, SAME, Skeleton, op_class
+from onnxq.report.skeleton import COMPUTE, SAME, Skeleton, op_class, weight
 
 _DYNAMIC = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
                       "MatMulIntegerToFloat", "DynamicQuantizeLSTM", "QAttention"})  # fmt: skip
@@ -32,6 +34,9 @@ class Layer:
         tensor: the tensor of the float model that holds the same values; None if not recognised.
         origin: name of the node of the float model; None if not recognised.
         op_type: its operator; that of *node* where the float model's is not known.
+        inputs: tensors of the float model that it reads as codes.
+        weights: ranges and scales of its weight, as in the report; None where it has none.
+        dynamic: whether its scales are chosen in each run.
         reason: why it was not recognised.
     """
 
@@ -42,6 +47,9 @@ class Layer:
     tensor: str | None
     origin: str | None
     op_type: str
+    inputs: tuple[str, ...] = ()
+    weights: dict[str, Any] | None = None
+    dynamic: bool = False
     reason: str = ""
 
 
@@ -111,6 +119,10 @@ class _Finder:
     def _layer(self, node: gs.Node, end: gs.Tensor, qparams: QParams | None) -> Layer:
         real = self.matching.tensors.get(end.name)
         origin = None if real is None else self._origin(node, real)
+        name = None if origin is None else origin.name
+        if name in self.named:  # one float node became two
+            name = node.name
+        self.named.add(str(name))
         reason = ""
         if real is None:
             reason = self.matching.unmatched.get(end.name, "")
@@ -118,8 +130,9 @@ class _Finder:
                 reason = "what it computes is no tensor of the float model"
         return Layer(
             node=node, result=end.name, qparams=qparams, precision=self._precision(node),
-            tensor=real, origin=None if origin is None else origin.name,
-            op_type=node.op if origin is None else origin.op, reason=reason,
+            tensor=real, origin=name, op_type=node.op if origin is None else origin.op,
+            inputs=self._inputs(node), weights=self._weights(node, origin),
+            dynamic=node.op in _DYNAMIC, reason=reason,
         )  # fmt: skip
 
     def _origin(self, node: gs.Node, real: str) -> gs.Node | None:
@@ -143,6 +156,28 @@ class _Finder:
             elif (name := self._format(codes)) not in found:
                 found.append(name)
         return " × ".join(found) or "float"
+
+    def _inputs(self, node: gs.Node) -> tuple[str, ...]:
+        known = self.matching.tensors
+        names = [t.name for t in self.found.activations(node) if _codes(t) is not None]
+        return tuple(dict.fromkeys(known[n] for n in names if n in known))
+
+    def _weights(self, node: gs.Node, origin: gs.Node | None) -> dict[str, Any] | None:
+        """Ranges of the float weight, of the integers where the weight was changed before."""
+        tensor = weight(node, self.found)
+        above = None if tensor is None else producer(tensor)
+        if tensor is None or above is None or above.op != "DequantizeLinear":
+            return None
+        stored, qparams = constant_value(above.inputs[0]), parameters(above)
+        if stored is None or qparams is None or stored.ndim < 2:
+            return None
+        values = qparams.dequantize(stored)
+        real = None if origin is None else weight(origin, self.real)
+        given = None if real is None else constant_value(real)
+        if given is not None and given.shape == values.shape:
+            steps = np.abs(given - values) / qparams.along(values.ndim)[0]
+            values = given if float(np.median(steps)) < 2 else values
+        return weight_entry(tensor.name if real is None else real.name, values, qparams)
 
     def _format(self, codes: gs.Tensor) -> str:
         above = producer(codes)

@@ -54,12 +54,17 @@ class Position:
 
 
 def parameters(quantize: gs.Node) -> QParams | None:
-    """Scale and zero point of a QuantizeLinear; None where they are computed, or in blocks."""
+    """Scale and zero point of a QuantizeLinear or DequantizeLinear.
+
+    None where they are computed, or in blocks.
+    """
     scale = constant_value(quantize.inputs[1])
     stored = constant_value(quantize.inputs[2]) if len(quantize.inputs) > 2 else None
     if scale is None or scale.ndim > 1 or (len(quantize.inputs) > 2 and stored is None):
         return None
-    zero = np.zeros(scale.shape, np.uint8) if stored is None else stored
+    codes = constant_value(quantize.inputs[0])  # of a DequantizeLinear
+    kind = np.uint8 if codes is None or codes.dtype.kind == "f" else codes.dtype
+    zero = np.zeros(scale.shape, kind) if stored is None else stored
     if zero.dtype.kind not in "iu" and zero.dtype.name not in ("int4", "uint4", "int2", "uint2"):
         return None
     axis = int(quantize.attrs.get("axis", 1)) if scale.size > 1 else None

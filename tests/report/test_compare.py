@@ -33,8 +33,12 @@ def test_it_finds_what_quantize_reported(quantized) -> None:
     layers = {e["node"]: e for e in found["layers"]}
     assert layers["conv1"]["kernel"] == "QLinearConv"
     assert layers["conv1"]["macs"] == 4 * 6 * 6 * 4
-    values = [e["cumulative_sqnr_db"] for e in found["layers"]]
+    values = [e["isolated_sqnr_db"] for e in found["layers"]]
+    assert None not in values
     assert values == sorted(values)
+    own = {e["node"]: e for e in result.report["layers"]}
+    assert own.keys() == layers.keys()
+    assert all(own[n]["result"] == e["result"] for n, e in layers.items())
 
 
 def test_models_of_other_tools() -> None:
