@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
+from onnxq.cli.files import REPORT_FORMATS
 from onnxq.cli.options import AsJson, Debug, Quiet
+
+_FORMATS = ", ".join(REPORT_FORMATS)
 
 
 def report(
@@ -19,7 +22,7 @@ def report(
     ],
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Report (.json). Repeatable."),
+        typer.Option("--output", "-o", metavar="FILE", help=f"Report ({_FORMATS}). Repeatable."),
     ] = None,
     preprocess: Annotated[
         str | None, typer.Option(metavar="S", help="For images, as in 'quantize'.")
@@ -27,11 +30,19 @@ def report(
     providers: Annotated[
         str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")
     ] = "",
+    arithmetic: Annotated[
+        str,
+        typer.Option(
+            metavar="A",
+            help="How a layer is measured alone: 'fake-quantized' (exact integers), or 'kernel' "
+            "(the runtime's own integer kernel, where saturation shows).",
+        ),
+    ] = "fake-quantized",
     quiet: Quiet = False,
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Compare a quantized model with its float original."""
+    """Compare a quantized model, made by any tool, with its float original."""
     from onnxq.cli.console import out, write_json
     from onnxq.cli.files import check_report, named, write_report
     from onnxq.cli.progress import ProgressLine
@@ -43,16 +54,19 @@ def report(
     from onnxq.calibrate.sources import open_data
     from onnxq.graph import Model
     from onnxq.report.compare import compare
+    from onnxq.report.isolated import Arithmetic
     from onnxq.runtime.providers import parse_providers
     from onnxq.runtime.session import Session
 
     chosen = parse_providers(providers)
+    how = cast(Arithmetic, arithmetic)  # checked where it is used
     models = Model.load(original), Model.load(quantized)
     with ProgressLine(quiet=quiet or json) as progress:
         progress.stage("report")
         inputs = Session(models[0].to_proto(), chosen, optimize=False).inputs
         source = open_data(data, inputs, preprocess)
-        found = compare(*models, progress.each(source, source.length), providers=chosen)
+        samples = progress.each(source, source.length)
+        found = compare(*models, samples, providers=chosen, arithmetic=how)
         found["data"]["digest"] = source.digest()
     for path in files:
         write_report(found, path)

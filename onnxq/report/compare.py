@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from onnxq.errors import DataError, UserError
+from onnxq.errors import DataError, UnsupportedModelError, UserError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.macs import macs
@@ -34,6 +34,9 @@ from onnxq.runtime.session import Session
 from onnxq.targets import get_target
 
 Feed = Mapping[str, NDArray[Any]]
+
+_FOREIGN = 0.75
+"""Share of operators that are lost or have other weights from which the models are strangers."""
 
 _UNEVEN = (
     "isolated errors were not measured: the models are of different opsets, and the older one "
@@ -66,18 +69,12 @@ def compare(
     if first is None:
         raise DataError("there is no sample to compare on")
     boundary = boundary_of(pair.quantized)
-    inputs = Session(pair.quantized, providers).inputs
+    inputs = _load(pair.quantized, providers).inputs
     converted = {**first, **taken(first, inputs, boundary)}
     matching = match(pair.original, pair.qdq, first, converted)
     layers = find_layers(pair, matching)
     found = [layer for layer in layers if layer.tensor is not None]
-    if layers and not found:
-        raise UserError(
-            "these two models do not belong together",
-            why=f"none of the {len(layers)} quantized operators computes what one of the float "
-            f"model does; '{layers[0].node.name}': {layers[0].reason}",
-            hint="give the model that the quantized one was made from",
-        )
+    _check(layers, matching)
     codes = {str(e.tensor): (e.result, e.qparams or FLOATS) for e in reversed(found)}
     feeds = chain([first], samples)
     matches = {a: b for a, b in matching.tensors.items() if a not in matching.scaled}
@@ -132,6 +129,36 @@ def compare(
         "warnings": _warnings(layers) + ([] if level else [_UNEVEN]),
         "recommendation": [],
     }
+
+
+def _load(model: Model, providers: Sequence[Provider]) -> Session:
+    try:
+        return Session(model, providers)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(
+            "ONNX Runtime cannot load the quantized model",
+            why=error.why,
+            hint="what ONNX Runtime refuses cannot be measured: check how the model was quantized",
+        ) from error
+
+
+def _check(layers: Sequence[Layer], matching: Matching) -> None:
+    """Raise where next to nothing of the quantized model is found in the float one."""
+    work = [e for e in layers if op_class(e.node) in COMPUTE] or layers
+    lost = [e for e in work if e.tensor is None and e.result not in matching.scaled]
+    other = [e for e in work if e.result in matching.other_weights]
+    if len(lost) + len(other) <= _FOREIGN * len(work):
+        return
+    why = f"of {len(work)} quantized operators, {len(lost)} are not found in the float model"
+    if lost:
+        why += f", such as '{lost[0].node.name}' ({lost[0].node.op}): {lost[0].reason}"
+    if other:
+        why += f"; {len(other)} have other weights, such as '{other[0].node.name}'"
+    raise UserError(
+        "the two models do not belong together",
+        why=why,
+        hint="give the model that the quantized one was made from",
+    )
 
 
 def _kept_float(

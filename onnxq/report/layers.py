@@ -20,6 +20,7 @@ from onnxq.report.skeleton import COMPUTE, SAME, Skeleton, op_class, weight
 
 _DYNAMIC = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
                       "MatMulIntegerToFloat", "DynamicQuantizeLSTM", "QAttention"})  # fmt: skip
+_RESHAPES = SAME - {"Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,9 @@ class _Finder:
 
     def _main(self, source: gs.Tensor) -> gs.Node | None:
         """The operator whose result *source* is: one that multiplies, or else the last."""
+        above = producer(source)
+        if above is not None and above.op in _RESHAPES and _codes(above.inputs[0]) is not None:
+            return above
         heads = self.found.heads(source)
         multiplies = (h.node for h in heads if h.kind in COMPUTE)
         return next(multiplies, heads[0].node if heads else None)
@@ -137,9 +141,12 @@ class _Finder:
 
     def _origin(self, node: gs.Node, real: str) -> gs.Node | None:
         """The node of the float model that *node* was made from, known by its result *real*."""
-        heads = self.real.heads(self.real_tensors[real])
+        tensor = self.real_tensors[real]
+        heads = self.real.heads(tensor)
+        if node.op in _RESHAPES:
+            return producer(tensor)
         same = (h.node for h in heads if h.kind == op_class(node))
-        return next(same, heads[0].node if heads else producer(self.real_tensors[real]))
+        return next(same, heads[0].node if heads else producer(tensor))
 
     def _precision(self, node: gs.Node) -> str:
         """Formats of what *node* reads: activations, then weights."""

@@ -28,7 +28,7 @@ from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.report.likeness import Candidates, channel_factors
 from onnxq.report.points import aliases, copies, followers, wanted
 from onnxq.report.relaxed import Relaxed, Values, run_all
-from onnxq.report.structure import EQUAL_WEIGHTS, Side, Structure
+from onnxq.report.structure import EQUAL_WEIGHTS, OTHER_WEIGHTS, Side, Structure
 
 #: SQNR in dB from which values are alike: read by the same operator, by an equal one, by another.
 _ALIKE = {2: 12.0, 1: 20.0, 0: 30.0}
@@ -45,12 +45,15 @@ class Matching:
         by_structure: those of them that were recognised by structure although the values differ.
         unmatched: name in the quantized model → why it was not recognised.
         scaled: those of them whose channels are scaled, by name.
+        other_weights: those in ``by_structure`` whose weights differ too, so that one may doubt
+            that the two models belong together.
     """
 
     tensors: dict[str, str] = field(default_factory=dict)
     by_structure: set[str] = field(default_factory=set)
     unmatched: dict[str, str] = field(default_factory=dict)
     scaled: set[str] = field(default_factory=set)
+    other_weights: set[str] = field(default_factory=set)
 
 
 def match(
@@ -245,6 +248,8 @@ class _Matcher:
 
     def _assume(self, name: str, real: str) -> bool:
         self.result.by_structure.add(name)
+        if -1.0 < self.structure.weights(name, real) < OTHER_WEIGHTS:
+            self.result.other_weights.add(name)
         return self._take(name, real)
 
     def _recovers(self, name: str) -> bool:

@@ -17,6 +17,9 @@ from onnxq.report.skeleton import Head, Skeleton, weight
 EQUAL_WEIGHTS = 0.9
 """Cosine from which weights are one model's: codes of 4 bits reach 0.98, others stay near 0."""
 
+OTHER_WEIGHTS = 0.3
+"""Cosine below which weights have nothing in common."""
+
 
 class Side:
     """One of the two models: its tensors, what they are results of, and its values on the sample.
