@@ -16,6 +16,8 @@ from onnxq.runtime.session import Session
 
 Values = Mapping[str, NDArray[Any]]
 
+_UNIT = ("Sigmoid", "HardSigmoid", "Softmax")
+
 
 def evaluate(quantized: onnx.ModelProto, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Values of the constant tensors *names* of *quantized*, computed where nodes compute them."""
@@ -54,3 +56,25 @@ def qparams(grid: Grid, values: Values) -> QParams | None:
         dtype(str(zero.dtype)),
         axis=None if scale.ndim == 0 else axis,
     )
+
+
+def bounds(graph: Graph, tensor: str) -> tuple[float, float]:
+    """What the operator that computes *tensor* limits its values to."""
+    node = graph.producer.get(tensor)
+    if node is None:
+        return -np.inf, np.inf
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    if node.op_type in _UNIT:
+        return 0.0, 1.0
+    if node.op_type != "Clip":
+        return -np.inf, np.inf
+    found = {a.name: float(a.f) for a in node.attribute}
+    low, high = found.get("min", -np.inf), found.get("max", np.inf)
+    given = [graph.initializers.get(name) for name in node.input[1:]]
+    arrays = [None if t is None else numpy_helper.to_array(t) for t in given]
+    if arrays and arrays[0] is not None:
+        low = float(arrays[0].reshape(()))
+    if len(arrays) > 1 and arrays[1] is not None:
+        high = float(arrays[1].reshape(()))
+    return low, high

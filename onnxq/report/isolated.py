@@ -1,4 +1,8 @@
-"""The isolated error of every layer, its sources, and statistics of its tensors, in one run."""
+"""The float side of all measuring: one graph whose runs give every sum that the report needs.
+
+It holds the float network, the differences to the codes of the quantized model (cumulative errors),
+and beside each layer its twin on integers (isolated errors, their sources, statistics).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from numpy.typing import NDArray
 from onnxq.errors import OptionError
 from onnxq.quant import QParams
 from onnxq.quant.measures import ErrorSums
+from onnxq.report.cumulative import Arrays, Codes, code_input, copied, hand_out_cumulative
 from onnxq.report.grids import evaluate, qparams
 from onnxq.report.groups import Graph, Group, find_groups
 from onnxq.report.parts import parts, shapes_for, trimmed
@@ -31,9 +36,12 @@ BUDGET = 1 << 30
 
 @dataclass(frozen=True)
 class _Part:
+    """One graph: what it hands out, as *output*, and the tensors whose codes it takes."""
+
     session: Session
     reducer: Reducer
-    output: str
+    output: str | None
+    tensors: tuple[str, ...]
 
 
 class Isolated:
@@ -42,11 +50,14 @@ class Isolated:
     Args:
         original: the float model.
         quantized: the quantized one in QDQ form, of the same opset.
-        matches: by tensor of *quantized*, the tensor of *original* with the same values.
+        matches: by tensor of *quantized*, the tensor of *original* with the same values; None
+            where no layer is to be measured alone.
         first: a sample, for its shapes.
+        codes: by tensor of *original*, the tensor of codes of *quantized*, and their parameters.
         through: by tensor of *original*, the function that alone reads it, and its scale.
         arithmetic: ``"fake-quantized"``: what ONNX says, integers exact and never saturating.
             ``"kernel"``: the runtime's own integer kernels; where they saturate, the two differ.
+            The sources of noise are told apart in the first alone.
         details: whether to measure the sources of noise and statistics of tensors too.
         budget: bytes that one graph may take; layers are spread over several where need be.
 
@@ -59,9 +70,10 @@ class Isolated:
         self,
         original: onnx.ModelProto,
         quantized: onnx.ModelProto,
-        matches: Mapping[str, str],
+        matches: Mapping[str, str] | None,
         first: Feed,
         *,
+        codes: Codes | None = None,
         through: Through | None = None,
         arithmetic: Arithmetic = "fake-quantized",
         details: bool = True,
@@ -74,11 +86,12 @@ class Isolated:
                 f"there is no arithmetic '{arithmetic}'", hint="fake-quantized or kernel"
             )
         self.original, self.quantized = original, quantized
+        self.codes = codes or {}
         self.through, self.arithmetic, self.details = through or {}, arithmetic, details
         self.providers, self.threads, self.budget = providers, threads, budget
         known = set(Graph(original).producer) | {i.name for i in original.graph.input}
-        matches = {mine: theirs for mine, theirs in matches.items() if theirs in known}
-        self.groups = find_groups(quantized, matches)
+        matches = {mine: theirs for mine, theirs in (matches or {}).items() if theirs in known}
+        self.groups = find_groups(quantized, matches) if matches else []
         grids = [g.grid for g in self.groups] + [s.grid for g in self.groups for s in g.sources]
         names = [n for grid in grids if grid for n in (grid.scale, grid.zero_point)]
         constants = [n for group in self.groups for n in group.constants]
@@ -102,57 +115,70 @@ class Isolated:
         self._plain = self._build(first, vary=False)
         self._varied: list[_Part] | None = None
 
-    def run(self, feed: Feed) -> list[dict[Any, Any]]:
-        """What the twins hand out on one sample; may be called from several threads."""
+    def run(self, feed: Feed, other: Mapping[str, Any]) -> tuple[dict[Any, Any], Arrays]:
+        """What one sample gives, and the float model's outputs; several threads may call it.
+
+        *other* has the codes that the quantized model computes for it.
+        """
         chosen = self._plain
         if {name: np.shape(value) for name, value in feed.items()} != self._sizes:
             if self._varied is None:
                 self._varied = self._build(feed, vary=True)
             chosen = self._varied
-        return [p.reducer.read(p.session.run(feed, [p.output])[p.output]) for p in chosen]
+        found: dict[Any, Any] = {}
+        outputs: Arrays = {}
+        for part in chosen:
+            codes = {code_input(t): other[self.codes[t][0]] for t in part.tensors}
+            values = part.session.run({**feed, **codes})
+            if part.output is not None:
+                found |= part.reducer.read(values.pop(part.output))
+            outputs |= values
+        return found, outputs
 
-    def take(self, found: list[dict[Any, Any]]) -> None:
+    def take(self, found: Mapping[Any, Any]) -> None:
         """Add what ``run`` found on one sample."""
         self.totals.samples += 1
-        for part in found:
-            self.totals.add(part)
+        self.totals.add(found)
 
     def _build(self, feed: Feed, *, vary: bool) -> list[_Part]:
-        """The graphs of twins and their sessions, for inputs shaped as in *feed*."""
+        """The graphs and their sessions, for inputs shaped as in *feed*."""
         shapes = shapes_for(self.original, feed)
+        divided = list(parts(self.noisy, shapes, self.values, self.original, self.budget)) or [[]]
+        waiting = dict(self.codes)
         built = []
-        for groups in parts(self.noisy, shapes, self.values, self.original, self.budget):
-            model = onnx.ModelProto()
-            model.CopyFrom(self.original)
-            del model.graph.output[:]
+        for i, groups in enumerate(divided):
+            model = copied(self.original)
+            if i:
+                del model.graph.output[:]
             reducer = Reducer(model, shapes, vary=vary)
             fake = self.arithmetic == "fake-quantized"
             twins = Twins(
-                reducer,
-                self.quantized,
-                self.through,
-                shares=self.details,
+                reducer, self.quantized, self.through, shares=self.details and fake,
                 values=self.values if fake else {},
-            )
-            self._add(twins, groups)
+            )  # fmt: skip
+            last = i == len(divided) - 1
+            own = {g.result for g in groups}
+            mine = {t: q for t, q in waiting.items() if last or t in own}
+            waiting = {t: q for t, q in waiting.items() if t not in mine}
+            tensors = tuple(mine)
+            self._add(twins, groups, mine)
             output = reducer.finish()
             session = Session(
-                trimmed(model),
-                self.providers,
-                threads=self.threads,
-                qdq=not fake,
+                trimmed(model), self.providers, threads=self.threads, qdq=not fake,
                 plan_memory=False,
-            )
-            built.append(_Part(session, reducer, output))
+            )  # fmt: skip
+            built.append(_Part(session, reducer, output, tensors))
         return built
 
-    def _add(self, twins: Twins, groups: Sequence[Group]) -> None:
+    def _add(self, twins: Twins, groups: Sequence[Group], codes: Codes) -> None:
         reducer = twins.reducer
         results = {g.result for g in self.groups}
         done: set[str] = set()
         for group in groups:
             reducer.section()
             errors = twins.add(group)
+            if group.result in codes:
+                self._add_cumulative(reducer, group.result)
             reducer.scalar(("signal", group.node), "ReduceSumSquare", errors.reference)
             for kind in ("error", "weights", "inputs", "output"):
                 tensor = getattr(errors, kind)
@@ -172,6 +198,14 @@ class Isolated:
                         reducer, twins.float, tensor, noise, axis, self.qparams.get(tensor),
                         behind=tensor in self.through,
                     )  # fmt: skip
+
+        for tensor in codes:
+            if tensor not in {g.result for g in groups}:
+                reducer.section()
+                self._add_cumulative(reducer, tensor)
+
+    def _add_cumulative(self, reducer: Reducer, tensor: str) -> None:
+        hand_out_cumulative(reducer, tensor, self.codes[tensor][1], self.through.get(tensor))
 
     def layer(self, node: str) -> ErrorSums | None:
         """Signal and noise of the layer *node*; None where it was not measured."""

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from onnxq.graph import Model
 from onnxq.quant import QParams
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.boundary import Boundary
-from onnxq.report.cumulative import Found, Joined, Separate
-from onnxq.report.isolated import Arithmetic, Isolated
-from onnxq.report.joining import joinable
-from onnxq.report.parts import shapes_for
+from onnxq.report.cumulative import Deployed, Whole, sums_of
+from onnxq.report.isolated import BUDGET, Arithmetic, Isolated
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.workers import in_order, shares
 
@@ -46,18 +42,13 @@ class Errors:
     decided: dict[str, int] = field(default_factory=dict)
     isolated: Isolated | None = None
 
-    def add(self, found: Found, boundary: Boundary) -> None:
-        """Take in one sample."""
-        sums, real, other = found
-        self.samples += 1
-        for name, more in sums.items():
-            held = self.tensors.get(name)
-            self.tensors[name] = more if held is None else held.merge(more)
-        for name in real:
-            if name in other:
-                self._output(name, real[name], other[name], boundary)
+    def add(self, name: str, more: ErrorSums) -> None:
+        """Take in the sums of one sample at the tensor *name*."""
+        held = self.tensors.get(name)
+        self.tensors[name] = more if held is None else held.merge(more)
 
-    def _output(self, name: str, real: Any, other: Any, boundary: Boundary) -> None:
+    def add_output(self, name: str, real: Any, other: Any, boundary: Boundary) -> None:
+        """Take in the output *name* of both models on one sample."""
         if not isinstance(real, np.ndarray):  # a sequence, or an optional that is empty
             return
         if name in boundary and other.dtype == boundary[name].dtype.numpy:
@@ -103,60 +94,30 @@ def measure(
     if first is None:
         return errors
     workers, threads = shares(providers)
-    run = _Run(
-        original.to_proto(), quantized.to_proto(), codes, boundary or {}, through or {},
-        first, tuple(providers), threads,
+    boundary, through = boundary or {}, through or {}
+    left, right = original.to_proto(), quantized.to_proto()
+    deployed = Deployed(right, codes, boundary, providers, threads)
+    sums = Isolated(
+        left, right, matches, first, codes=codes, through=through, arithmetic=arithmetic,
+        providers=providers, threads=threads, budget=BUDGET,
     )  # fmt: skip
-    if matches is not None:
-        errors.isolated = Isolated(
-            run.original, run.quantized, matches, first, through=through, arithmetic=arithmetic,
-            providers=providers, threads=threads,
-        )  # fmt: skip
-    twins = errors.isolated
+    errors.isolated = None if matches is None else sums
+    whole: list[Whole] = []
 
-    def work(feed: Feed) -> tuple[Found, Any]:
-        return run.found(feed), None if twins is None else twins.run(feed)
+    def work(feed: Feed) -> tuple[Feed, Any, Any, Any]:
+        other = deployed.run(feed)
+        return feed, other, *sums.run(feed, other)
 
-    for found, apart in in_order(work, chain([first], samples), workers):
-        errors.add(found, run.boundary)
-        if twins is not None:
-            twins.take(apart)
+    for feed, other, found, real in in_order(work, chain([first], samples), workers):
+        for name in codes:
+            more = sums_of(found, name)
+            if more is None:  # NaN or Inf, which only arrays can leave out
+                whole = whole or [Whole(left, codes, through, providers, threads)]
+                more = whole[0].sums(feed, other)[name]
+            errors.add(name, more)
+        errors.samples += 1
+        for name, value in real.items():
+            if name in other:
+                errors.add_output(name, value, other[name], boundary)
+        sums.take({key: v for key, v in found.items() if not key[0].startswith("cumulative")})
     return errors
-
-
-@dataclass
-class _Run:
-    """The sessions that cumulative errors need, made where they are needed first."""
-
-    original: onnx.ModelProto
-    quantized: onnx.ModelProto
-    codes: Mapping[str, tuple[str, QParams]]
-    boundary: Boundary
-    through: Through
-    first: Feed
-    providers: tuple[Provider, ...]
-    threads: int | None
-
-    def __post_init__(self) -> None:
-        self.joined = self._joined()
-
-    def found(self, feed: Feed) -> Found:
-        """Sums and outputs on *feed*, NaN and Inf left out."""
-        found = None if self.joined is None else self.joined.run(feed)
-        return self.separate.run(feed) if found is None else found
-
-    def _joined(self) -> Joined | None:
-        if not joinable(self.original, self.quantized):
-            return None
-        return Joined(
-            self.original, self.quantized, self.codes, self.boundary, self.through,
-            shapes_for(self.original, self.first),
-            providers=self.providers, threads=self.threads,
-        )  # fmt: skip
-
-    @cached_property
-    def separate(self) -> Separate:
-        return Separate(
-            self.original, self.quantized, self.codes, self.boundary, self.through,
-            providers=self.providers, threads=self.threads,
-        )  # fmt: skip

@@ -128,10 +128,12 @@ class Reducer:
     def _vector(self, key: Any, tensor: str, length: int) -> None:
         self._sections[-1].vectors.append((key, tensor, None if self.vary else length))
 
-    def finish(self) -> str:
-        """Put the output into the model, besides its own; its name."""
+    def finish(self) -> str | None:
+        """Put the output into the model, besides its own; its name, None where there is none."""
         graph = self.model.graph
         self._sections = [s for s in self._sections if s.scalars or s.vectors]
+        if not self._sections:
+            return None
         output = self._concat([self._joined(s) for s in reversed(self._sections)][::-1])
         graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
         return output

@@ -1,11 +1,13 @@
 """Statistics of tensors: extremes, moments, histogram, clipping and noise, over all samples.
 
-Extremes, sums and counts are taken in the run over all values. Histograms, skew and kurtosis come
-from values spread evenly over each tensor, a bounded number of each sample.
+Extremes of values, all sums and counts are taken in the run over all values. Histograms, and
+extremes, skew and kurtosis of the noise, come from values spread evenly over each tensor, a bounded
+number of each sample; the report says how many.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite, log10, sqrt
 from typing import Any
@@ -15,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxq.quant import QParams
+from onnxq.report.grids import bounds
 from onnxq.report.groups import Graph, Group
 from onnxq.report.reductions import Reducer
 
@@ -22,8 +25,6 @@ from onnxq.report.reductions import Reducer
 SPREAD, MOST_VALUES = 1024, 1 << 16
 BINS = 64
 MOST_CHANNELS = 2048
-
-_UNIT = ("Sigmoid", "HardSigmoid", "Softmax")
 
 
 def channel_axis(group: Group) -> int:
@@ -55,8 +56,6 @@ def hand_out(
         _clipping(reducer, graph, tensor, qparams)
     if noise is None:
         return
-    reducer.scalar(("noise min", tensor), "ReduceMin", noise)
-    reducer.scalar(("noise max", tensor), "ReduceMax", noise)
     reducer.scalar(("noise square", tensor), "ReduceSumSquare", noise)
     shape = reducer.shapes.get(noise, ())
     if shape:
@@ -71,7 +70,7 @@ def _clipping(reducer: Reducer, graph: Graph, tensor: str, qparams: QParams) -> 
     """Count the values of *tensor* beyond the outermost codes by more than half a step."""
     low, high = qparams.real_range
     half = float(qparams.scale) / 2
-    least, most = _bounds(graph, tensor)
+    least, most = bounds(graph, tensor)
     sides = (("low", "Less", low - half, least < low - half),
              ("high", "Greater", high + half, most > high + half))  # fmt: skip
     for side, op, limit, possible in sides:
@@ -79,28 +78,6 @@ def _clipping(reducer: Reducer, graph: Graph, tensor: str, qparams: QParams) -> 
             beyond = reducer.node(op, [tensor, reducer.constant(np.float32(limit))], like=tensor)
             count = reducer.node("Cast", [beyond], like=tensor, to=onnx.TensorProto.FLOAT)
             reducer.scalar((f"clipped {side}", tensor), "ReduceSum", count)
-
-
-def _bounds(graph: Graph, tensor: str) -> tuple[float, float]:
-    """What the operator that computes *tensor* limits its values to."""
-    node = graph.producer.get(tensor)
-    if node is None:
-        return -np.inf, np.inf
-    if node.op_type == "Relu":
-        return 0.0, np.inf
-    if node.op_type in _UNIT:
-        return 0.0, 1.0
-    if node.op_type != "Clip":
-        return -np.inf, np.inf
-    found = {a.name: float(a.f) for a in node.attribute}
-    low, high = found.get("min", -np.inf), found.get("max", np.inf)
-    given = [graph.initializers.get(name) for name in node.input[1:]]
-    arrays = [None if t is None else onnx.numpy_helper.to_array(t) for t in given]
-    if arrays and arrays[0] is not None:
-        low = float(arrays[0].reshape(()))
-    if len(arrays) > 1 and arrays[1] is not None:
-        high = float(arrays[1].reshape(()))
-    return low, high
 
 
 @dataclass
@@ -121,7 +98,7 @@ class Totals:
     _values: dict[tuple[str, str], list[NDArray[np.float32]]] = field(default_factory=dict)
     _counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, found: dict[Any, Any]) -> None:
+    def add(self, found: Mapping[Any, Any]) -> None:
         """Take in one sample."""
         for key, value in found.items():
             kind = key[0]
@@ -215,7 +192,10 @@ def _noise(totals: Totals, tensor: str, size: float) -> dict[str, Any]:
     square = totals.get("noise square", tensor) or 0.0
     total = float(channels.sum()) if channels.size else totals.get("noise sum", tensor)
     values = totals.values(("noise values", tensor))
-    noise = {"min": totals.get("noise min", tensor), "max": totals.get("noise max", tensor)}
+    noise = {
+        "min": float(values.min()) if values.size else None,
+        "max": float(values.max()) if values.size else None,
+    }
     found: dict[str, Any] = {
         "noise": noise | _mean_std(total, square, size) | _shape(values) | {"values": values.size}
     }

@@ -18,11 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from onnxq.report.functions import apply
+from onnxq.report.grids import bounds, qparams
 from onnxq.report.groups import ACTIVATIONS, MOVES, QUANTIZE, Graph, Grid, Group
 from onnxq.report.reductions import PREFIX, Reducer
 
@@ -74,12 +76,16 @@ class Twins:
                    for s in group.sources}  # fmt: skip
         full = self._copy(group, rounded, "f")
         self._shape_of(full, group)
-        whole = full if group.grid is None else self.round(full, group.grid)
+        tail = self._tail(group) if self.shares else []
+        clamped = self._behind(full, tail)
+        # codes that saturate where the activation does are the same behind it, where the operator
+        # and its activation are one kernel
+        kept = clamped if group.grid and self._saturates(tail, group.grid) else full
+        whole = full if group.grid is None else self.round(kept, group.grid)
         error = self._difference(self._seen(whole, group.result), reference)
         if not self.shares:
             return Errors(reference, error, None, None, None)
-        tail = self._tail(group)
-        before = self._seen(self._behind(full, tail), group.result)
+        before = self._seen(clamped, group.result)
         weights = alone = None
         if group.rounded and any(s.grid for s in group.sources):
             plain = self._copy(group, {s.name: s.tensor for s in group.sources}, "w")
@@ -204,6 +210,16 @@ class Twins:
             node = self.float.producer.get(name)
         own = sum(n.op_type in ACTIVATIONS for n in group.nodes)
         return found[own:]
+
+    def _saturates(self, tail: list[NodeProto], grid: Grid) -> bool:
+        """Whether rounding to *grid* makes the same codes with and without *tail*."""
+        found = qparams(grid, self.values) if grid.scale in self.values else None
+        if found is None or found.axis is not None or not tail:
+            return False
+        limits = [bounds(self.float, node.output[0]) for node in tail]
+        ends = max(low for low, _ in limits), min(high for _, high in limits)
+        low, high = found.quantize(np.clip(np.array(ends, np.float32), -1e30, 1e30))
+        return int(low) == found.qmin and int(high) == found.qmax
 
     def _behind(self, tensor: str, tail: list[NodeProto]) -> str:
         for node in tail:
