@@ -126,7 +126,7 @@ def compare(
             if e.tensor is None
         ],
         "declines": [],
-        "warnings": _warnings(layers) + ([] if level else [_UNEVEN]),
+        "warnings": _warnings(layers, matching) + ([] if level else [_UNEVEN]),
         "recommendation": [],
     }
 
@@ -177,15 +177,20 @@ def _kept_float(
     ]
 
 
-def _warnings(layers: Sequence[Layer]) -> list[str]:
+def _warnings(layers: Sequence[Layer], matching: Matching) -> list[str]:
+    """What is not in the report, and what was recognised in spite of its values."""
     lost = [e for e in layers if e.tensor is None]
-    if not lost:
-        return []
-    return [
-        f"{len(lost)} of {len(layers)} quantized operators could not be found in the float model "
-        f"and are not in this report, such as '{lost[0].node.name}' ({lost[0].node.op}): "
-        f"{lost[0].reason}"
-    ]
+    scaled = [e for e in lost if e.result in matching.scaled]
+    lost = [e for e in lost if e.result not in matching.scaled]
+    found = []
+    for group, what in ((lost, "could not be found in the float model"),
+                        (scaled, "have other numbers than in the float model")):  # fmt: skip
+        if group:
+            found.append(
+                f"{len(group)} of {len(layers)} quantized operators {what} and are not in this "
+                f"report, such as '{group[0].node.name}' ({group[0].node.op}): {group[0].reason}"
+            )
+    return found
 
 
 def _costs(model: Model, feed: Feed) -> dict[str, int]:

@@ -34,6 +34,10 @@ from onnxq.report.structure import EQUAL_WEIGHTS, OTHER_WEIGHTS, Side, Structure
 _ALIKE = {2: 12.0, 1: 20.0, 0: 30.0}
 #: Values this near to the nearest are as near.
 _TIE_DB = 1.0
+#: SQNR of the outputs from which large errors on the way there mean scaled channels.
+_SOUND_DB = 10.0
+#: Rounds after which what is left is decided by structure, as it stands.
+_PATIENCE = 40
 
 
 @dataclass
@@ -116,10 +120,15 @@ class _Matcher:
             if self.aliases[name] & self.hidden:
                 self._leave_out(name, "onnxq scaled its channels (metadata 'onnxq.scaled')")
         self.next = {a: b for a, b in self.next.items() if a in todo and b in todo}
+        self.sound = self._sound(now)
+        rounds = 0
         while todo := self._open(todo):
             self.settled = set(self._known()) | set(self.feed)
             self.scores |= {name: self._score(name, now) for name in todo}
             if not sum(self._decide(name, now) for name in todo):
+                self._force(todo, now)
+            rounds += 1
+            while rounds >= _PATIENCE and (todo := self._open(todo)):
                 self._force(todo, now)
             now = self.relaxed.run(self.feed, self._known())
         self._spread()
@@ -163,7 +172,7 @@ class _Matcher:
         """Decide the first of *todo*, where a round decided none."""
         for name, real in list(self.scaled.items()):
             if name in todo:
-                if self._recovers(name):
+                if self.sound or self._recovers(name):
                     low, high = channel_factors(self.real.values[real], now[name]) or (1.0, 1.0)
                     reason = f"its channels are those of '{real}' times {low:.3g} … {high:.3g}"
                     self._leave_out(name, reason)
@@ -252,14 +261,17 @@ class _Matcher:
             self.result.other_weights.add(name)
         return self._take(name, real)
 
+    def _sound(self, now: Values) -> bool:
+        """Whether the outputs are right: then no tensor before them is quite wrong."""
+        names = [t.name for t in self.graph.outputs if t.name in now]
+        scores = [self.candidates.compare(now[n]).get(n, -np.inf) for n in names]
+        return bool(scores) and min(scores) >= _SOUND_DB
+
     def _recovers(self, name: str) -> bool:
         """Whether something behind the tensor *name*, whose channels look scaled, is itself."""
-        for other, heads in self.mine.heads.items():
-            if other in self.result.tensors and other not in self.result.by_structure:
-                for head in heads:
-                    if any(name in self.aliases[t.name] for t in head.sources):
-                        return True
-        return False
+        alike = self.result.tensors.keys() - self.result.by_structure
+        heads = (head for other in alike for head in self.mine.heads.get(other, ()))
+        return any(name in self.aliases[t.name] for head in heads for t in head.sources)
 
     def _leave_out(self, name: str, reason: str) -> None:
         self.result.unmatched[name] = reason
