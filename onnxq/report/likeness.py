@@ -115,3 +115,14 @@ def same_weights(one: NDArray[Any], two: NDArray[Any]) -> float:
             if a.shape[1] > 1 and (live := norms > 0).any():
                 found.append(float(np.median((a * b).sum(1)[live] / norms[live])))
     return max(found)
+
+
+def why_not(score: Mapping[str, float], shape: tuple[int, ...]) -> str:
+    """Why none of the float tensors in *score*, with their SQNR in dB, is one of *shape*."""
+    if not score:
+        return f"no tensor of the float model has its shape {list(shape)}"
+    best = max(score, key=lambda name: score[name])
+    return (
+        f"no tensor of the float model has its values: the nearest, '{best}', "
+        f"agrees to {score[best]:.1f} dB, and another operator computes it"
+    )

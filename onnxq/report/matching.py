@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model
 from onnxq.pipeline.scaled import scaled_tensors
-from onnxq.report.likeness import Candidates, channel_factors
+from onnxq.report.likeness import Candidates, channel_factors, why_not
 from onnxq.report.points import aliases, copies, followers, wanted
 from onnxq.report.relaxed import Relaxed, Values, run_all
 from onnxq.report.structure import EQUAL_WEIGHTS, OTHER_WEIGHTS, Side, Structure
@@ -236,15 +236,16 @@ class _Matcher:
 
     def _by_structure(self, name: str, levels: Mapping[str, int], *, sure: bool = True) -> bool:
         """Decide about *name*, whose values say nothing; *sure*: only where there is no doubt."""
-        if name in self.next:
-            self.result.unmatched[name] = (
-                "it lies inside a group: the structure fits the group's end"
-            )
+        if name in self.next:  # inside a group, whose end the structure fits as well
+            inner = [r for r in levels if levels[r] == 2 and all(self.structure.fit(name, r))]
+            if len(inner) == 1:
+                return self._assume(name, inner[0])
+            self.result.unmatched[name] = "it lies inside a group, and no value tells where"
             return True
         named, taken = self.aliases[name], set(self.result.tensors.values())
         group = [r for r, n in levels.items() if n == 2 or (n == 1 and r in named)]
         if not group:
-            self.result.unmatched[name] = self._reason(name, self.mine.values[name].shape)
+            self.result.unmatched[name] = why_not(self.scores[name], self.mine.values[name].shape)
             return True
         weights = {r: round(self.structure.weights(name, r), 2) for r in group}
         best = max(
@@ -279,16 +280,6 @@ class _Matcher:
         position = self.relaxed.positions.get(name)
         if position is not None:
             self.result.scaled.add(position.source)
-
-    def _reason(self, name: str, shape: tuple[int, ...]) -> str:
-        score = self.scores.get(name)
-        if not score:
-            return f"no tensor of the float model has its shape {list(shape)}"
-        best = max(score, key=lambda real: score[real])
-        return (
-            f"no tensor of the float model has its values: the nearest, '{best}', "
-            f"is {score[best]:.1f} dB away, and another operator computes it"
-        )
 
     def _spread(self) -> None:
         """Give copies (Q, DQ, Identity) the match of what they copy, and back across a pair."""

@@ -137,6 +137,26 @@ def test_a_ruined_layer_is_found(quantized, kind: str, rename: bool) -> None:
     assert after[node] < 5
 
 
+@pytest.mark.parametrize(
+    ("file", "node"),
+    [
+        ("digits_mobilenet.nncf", "block4.project"),
+        ("digits_mobilenet.onnxsim", "block3.expand"),
+        ("digits_resnet.nncf", "block3.sum.conv2"),
+    ],
+)
+@pytest.mark.parametrize("rename", [False, True])
+def test_a_ruined_layer_of_another_tool_comes_first(file: str, node: str, rename: bool) -> None:
+    name = file.partition(".")[0]
+    spoiled = ruin(onnx.load(FIXTURES / f"{file}.onnx"), node)
+    found = Model.load(renamed(spoiled) if rename else spoiled)
+    report = compare(Model.load(float_model(name)), found, samples(name))
+    first, second = report["layers"][:2]
+    assert first["node"] == node
+    assert first["isolated_sqnr_db"] < 3 < second["isolated_sqnr_db"]
+    assert report["unmatched"] == []
+
+
 def test_scaled_channels_are_left_out(tmp_path: Path) -> None:
     """Cross-layer equalization done by hand on the quantized side."""
     name = "digits_mobilenet"
