@@ -55,12 +55,13 @@ def measured(
     """
     names = {t for t in work.tensors() if t.endswith("__q")}
     codes: dict[str, tuple[str, QParams]] = {}
+    results: dict[str, str] = {}
     for node in original.nodes():
         planned = ctx.plan.nodes.get(node.name)
-        if planned is None or not planned.outputs:
+        if planned is None:
             continue
-        name = result_name(node, planned)
-        if f"{name}__q" in names and name in ctx.qparams:
+        name = results[node.name] = result_name(node, planned)
+        if planned.outputs and f"{name}__q" in names and name in ctx.qparams:
             codes[name] = (f"{name}__q", ctx.qparams[name])
     ends = (*work.graph.inputs, *work.graph.outputs)
     boundary = {t.name: ctx.qparams[t.name] for t in ends if t.name in ctx.qparams}
@@ -71,7 +72,8 @@ def measured(
     }
     return measure(
         original, work, codes, feeds, boundary=boundary, through=through, providers=providers,
-        matches=own_matches(original, work) if full else None, arithmetic=arithmetic,
+        matches=own_matches(original, work) if full else None, ends=results,
+        arithmetic=arithmetic,
     )  # fmt: skip
 
 

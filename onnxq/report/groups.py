@@ -139,11 +139,17 @@ def reads(node: NodeProto) -> list[str]:
     return found
 
 
-def find_groups(quantized: onnx.ModelProto, matches: Mapping[str, str]) -> list[Group]:
+def find_groups(
+    quantized: onnx.ModelProto,
+    matches: Mapping[str, str],
+    ends: Mapping[str, str] | None = None,
+) -> list[Group]:
     """The groups of *quantized* whose inputs and output *matches* finds in the float model.
 
     *matches* maps tensors of *quantized* (what a QuantizeLinear reads, what a DequantizeLinear or
-    an operator writes) to tensors of the float model with the same values. In topological order.
+    an operator writes) to tensors of the float model with the same values. *ends* has, by node of
+    *quantized*, the tensor of the float model at which its group ends, where that is known; else
+    activations that a QuantizeLinear follows belong to it. In topological order.
     """
     graph = Graph(quantized)
     found = []
@@ -153,7 +159,7 @@ def find_groups(quantized: onnx.ModelProto, matches: Mapping[str, str]) -> list[
         if any(_dequantized(graph, name) for name in node.input) and not graph.constant(
             node.output[0]
         ):
-            group = _Finder(graph, matches).group(node)
+            group = _Finder(graph, matches).group(node, (ends or {}).get(node.name))
             if group is not None and (group.grid or group.rounded or node.op_type in PRODUCTS):
                 found.append(group)
     return found
@@ -172,8 +178,11 @@ class _Finder:
     def __init__(self, graph: Graph, matches: Mapping[str, str]) -> None:
         self.graph, self.matches = graph, matches
 
-    def group(self, anchor: NodeProto) -> Group | None:
+    def group(self, anchor: NodeProto, end: str | None) -> Group | None:
         chain, quantize = self._chain(anchor)
+        known = [self.matches.get(name) for name in chain]
+        if end is not None and end in known[:-1]:  # a QuantizeLinear behind that is of what reads the group
+            chain, quantize = chain[: known.index(end) + 1], None
         output = chain[-1]
         result = self.matches.get(output)
         grid = None

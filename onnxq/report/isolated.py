@@ -54,6 +54,7 @@ class Isolated:
             where no layer is to be measured alone.
         first: a sample, for its shapes.
         codes: by tensor of *original*, the tensor of codes of *quantized*, and their parameters.
+        ends: by node of *quantized*, the tensor of *original* that it hands on, where known.
         through: by tensor of *original*, the function that alone reads it, and its scale.
         arithmetic: ``"fake-quantized"``: what ONNX says, integers exact and never saturating.
             ``"kernel"``: the runtime's own integer kernels; where they saturate, the two differ.
@@ -74,6 +75,7 @@ class Isolated:
         first: Feed,
         *,
         codes: Codes | None = None,
+        ends: Mapping[str, str] | None = None,
         through: Through | None = None,
         arithmetic: Arithmetic = "fake-quantized",
         details: bool = True,
@@ -91,7 +93,7 @@ class Isolated:
         self.providers, self.threads, self.budget = providers, threads, budget
         known = set(Graph(original).producer) | {i.name for i in original.graph.input}
         matches = {mine: theirs for mine, theirs in (matches or {}).items() if theirs in known}
-        self.groups = find_groups(quantized, matches) if matches else []
+        self.groups = find_groups(quantized, matches, ends) if matches else []
         grids = [g.grid for g in self.groups] + [s.grid for g in self.groups for s in g.sources]
         names = [n for grid in grids if grid for n in (grid.scale, grid.zero_point)]
         constants = [n for group in self.groups for n in group.constants]

@@ -72,6 +72,7 @@ def measure(
     through: Through | None = None,
     providers: Sequence[Provider] = (),
     matches: Mapping[str, str] | None = None,
+    ends: Mapping[str, str] | None = None,
     arithmetic: Arithmetic = "fake-quantized",
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
@@ -85,7 +86,8 @@ def measure(
     the s of s · f(x / s) by the tensor's: what counts, and is measured, is the error behind it.
 
     Where *matches* maps tensors of *quantized* to those of *original* with the same values, the
-    isolated error of each layer is measured too, in the given *arithmetic* (see ``Isolated``).
+    isolated error of each layer is measured too, in the given *arithmetic* (see ``Isolated``, also
+    for *ends*).
     Memory does not depend on the number of samples.
     """
     samples = iter(feeds)
@@ -98,7 +100,7 @@ def measure(
     left, right = original.to_proto(), quantized.to_proto()
     deployed = Deployed(right, codes, boundary, providers, threads)
     sums = Isolated(
-        left, right, matches, first, codes=codes, through=through, arithmetic=arithmetic,
+        left, right, matches, first, codes=codes, ends=ends, through=through, arithmetic=arithmetic,
         providers=providers, threads=threads, budget=BUDGET,
     )  # fmt: skip
     errors.isolated = None if matches is None else sums

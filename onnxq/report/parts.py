@@ -14,6 +14,8 @@ from onnxq.report.groups import Graph, Group, reads
 from onnxq.report.reductions import Shape
 from onnxq.runtime.types import inferred
 
+#: Layers of one graph at most: ONNX Runtime loads a graph in time that grows with its square.
+LAYERS = 80
 #: Tensors of the size of its result that the twin of one layer holds at a time.
 _HELD = 8
 
@@ -48,10 +50,10 @@ def parts(
     model: onnx.ModelProto,
     budget: int,
 ) -> Iterator[list[Group]]:
-    """*groups* in order, divided so that each part stays within *budget* bytes; one at least.
+    """*groups* in order, divided so that parts stay within *budget* bytes and ``LAYERS``.
 
     A part takes the float model's constants, those of its groups as floats, the float tensors that
-    it reads, and what its largest twin holds at a time.
+    it reads, and what its largest twin holds at a time. It has one group at least.
     """
     base = sum(t.ByteSize() for t in model.graph.initializer)
     part: list[Group] = []
@@ -59,7 +61,8 @@ def parts(
     for group in groups:
         size = 4 * prod(shapes.get(group.result, (0,)))
         own = size + sum(4 * values[name].size for name in group.constants)
-        if part and total + own + _HELD * max(largest, size) > budget:
+        full = len(part) >= LAYERS or total + own + _HELD * max(largest, size) > budget
+        if part and full:
             yield part
             part, total, largest = [], base, 0
         part.append(group)

@@ -32,7 +32,7 @@ def twins(
     path = folder / "run.onnx"
 
     def session(*args: Any, **options: Any) -> Session:
-        return Session(*args, **options, optimized_path=path)
+        return Session(*args, **{**options, "optimized_path": path})
 
     monkeypatch.setattr(module, "Session", session)
     feeds = samples(4, seed=5)
@@ -80,6 +80,14 @@ def test_only_one_vector_leaves_the_run(result: onnxq.Result) -> None:
 
 def groups(text: str, matches: dict[str, str]) -> list[Any]:
     return find_groups(parse(text), matches)
+
+
+def test_a_group_ends_where_it_is_known_to() -> None:
+    text = QDQ.replace("float[4] b>", "float[4] b, int64[2] shape = {1, 4}>")
+    matches = {"x": "X", "m": "M", "a": "A", "r": "R", "n": "N"}
+    first, _ = find_groups(parse(text), matches, {"mm": "A"})
+    assert (first.output, first.result, first.grid) == ("a", "A", None)
+    assert [n.name for n in first.nodes] == ["mm", "add"]
 
 
 QDQ = """m (float[1,4] x) => (float[1,4] y)
