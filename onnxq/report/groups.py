@@ -181,7 +181,7 @@ class _Finder:
     def group(self, anchor: NodeProto, end: str | None) -> Group | None:
         chain, quantize = self._chain(anchor)
         known = [self.matches.get(name) for name in chain]
-        if end is not None and end in known[:-1]:  # a QuantizeLinear behind that is of what reads the group
+        if end is not None and end in known[:-1]:  # what reads the group has the QuantizeLinear
             chain, quantize = chain[: known.index(end) + 1], None
         output = chain[-1]
         result = self.matches.get(output)

@@ -196,10 +196,7 @@ class Isolated:
             for tensor, noise, axis in tensors:
                 if tensor not in done:
                     done.add(tensor)
-                    hand_out(
-                        reducer, twins.float, tensor, noise, axis, self.qparams.get(tensor),
-                        behind=tensor in self.through,
-                    )  # fmt: skip
+                    hand_out(reducer, twins.float, tensor, noise, axis, self.qparams.get(tensor))
 
         for tensor in codes:
             if tensor not in {g.result for g in groups}:

@@ -26,6 +26,8 @@ SPREAD, MOST_VALUES = 1024, 1 << 16
 BINS = 64
 MOST_CHANNELS = 2048
 
+_REDUCED = {"min": "ReduceMin", "max": "ReduceMax", "sum": "ReduceSum", "square": "ReduceSumSquare"}
+
 
 def channel_axis(group: Group) -> int:
     """The axis along which the layer *group* has a bias."""
@@ -39,15 +41,9 @@ def hand_out(
     noise: str | None,
     axis: int,
     qparams: QParams | None,
-    *,
-    behind: bool,
 ) -> None:
-    """Add the reductions of *tensor*, a tensor of the float model *graph*, and of its *noise*.
-
-    *behind* says that noise was taken behind an activation, so that Σ x² is not yet known.
-    """
-    for kind, op in (("min", "ReduceMin"), ("max", "ReduceMax"), ("sum", "ReduceSum"),
-                     ("square", "ReduceSumSquare")):  # fmt: skip
+    """Add the reductions of *tensor*, a tensor of the float model *graph*, and of its *noise*."""
+    for kind, op in _REDUCED.items():
         reducer.scalar((kind, tensor), op, tensor)
     reducer.size(("size", tensor), tensor)
     if tensor in reducer.shapes:
