@@ -145,7 +145,7 @@ def _start(
 
     ctx = Context(
         target=get_target(target),
-        measure=lambda model, wanted: calibrate(model, wanted, samples),
+        measure=lambda model, wanted, first=None: calibrate(model, wanted, samples[:first]),
         probe=facts,
     )
     return Model.load(copy), ctx

@@ -77,26 +77,38 @@ class Calibration:
             for part, array in _arrays(name, value)
         }
 
-    def measure(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
-        """Measure *wanted* over the samples for calibration, or take it from the file."""
-        own = self._section(model_digest(model))
+    def measure(
+        self,
+        model: Model,
+        wanted: Mapping[str, tuple[AnyObserver, ...]],
+        samples: int | None = None,
+    ) -> Statistics:
+        """Measure *wanted* over the samples for calibration, or take it from the file.
+
+        Where only the first *samples* are asked for, what is found is kept for that number.
+        """
+        own = self._section(model_digest(model), samples)
         missing = self._kept[own].missing(wanted)
         if missing:
             length = self.source.length
             total = None if length is None else self.split.calibration_samples
+            if total is not None and samples is not None:
+                total = min(total, samples)
             found = calibrate(
                 model,
                 missing,
-                self.split,
+                islice(self.split, samples),
                 providers=self.providers,
                 progress=lambda done: self.progress.advance(done, total),
             )
             self._kept[own] = self._kept[own].merge(found)
-        self.measured = kept = self._kept[own]
+        kept = self._kept[own]
+        if samples is None:
+            self.measured = kept
         states = {t: {o: kept.states[t][o] for o in observers} for t, observers in wanted.items()}
         return replace(kept, states=states)
 
-    def _section(self, digest: str) -> str:
+    def _section(self, digest: str, samples: int | None) -> str:
         """The part of what is kept that belongs to the model *digest*: "" for the first one.
 
         Passes that scale a model by what was measured have it measured again. The file belongs to
@@ -108,6 +120,7 @@ class Calibration:
                 stored = load_statistics(self.statistics, digest, self.source.digest())
                 self._kept = split_models(stored)
         own = "" if digest == self._digest else digest
+        own += "" if samples is None else f"@{samples}"
         self._kept.setdefault(own, Statistics())
         return own
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,7 +21,15 @@ from onnxq.quant import QParams
 from onnxq.targets import Target
 
 Probe = Callable[[Model], dict[str, "TensorFact"]]
-Observe = Callable[[Model, Mapping[str, tuple[AnyObserver, ...]]], Statistics]
+Wanted = Mapping[str, tuple[AnyObserver, ...]]
+
+
+class Observe(Protocol):
+    """Measures what is wanted of a model on the calibration samples, or on the first of them."""
+
+    def __call__(self, model: Model, wanted: Wanted, samples: int | None = None, /) -> Statistics:
+        """States by tensor and observer."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Context:
     measure: Observe | None = None
     probe: Probe | None = None
 
-    def observe(self, model: Model, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
+    def observe(self, model: Model, wanted: Wanted) -> Statistics:
         """Run *model* on the calibration data for what of *wanted* is not yet measured.
 
         Raises:
@@ -76,13 +85,23 @@ class Context:
         """
         missing = self.statistics.missing(wanted)
         if missing:
-            if self.measure is None:
-                raise OnnxqError(
-                    f"statistics of {len(missing)} tensors are needed, and there is no data",
-                    hint="give calibration data (--data)",
-                )
-            self.statistics = self.statistics.merge(self.measure(model, missing))
+            self.statistics = self.statistics.merge(self.observe_apart(model, missing))
         return self.statistics
+
+    def observe_apart(self, model: Model, wanted: Wanted, samples: int | None = None) -> Statistics:
+        """Run another *model* on the first *samples* of the calibration data (all: None).
+
+        What is found is not put beside the statistics of the model that the passes work on.
+
+        Raises:
+            OnnxqError: there is no calibration data.
+        """
+        if self.measure is None:
+            raise OnnxqError(
+                f"statistics of {len(wanted)} tensors are needed, and there is no data",
+                hint="give calibration data (--data)",
+            )
+        return self.measure(model, wanted, samples)
 
     def learn(self, model: Model) -> list[str]:
         """Measure types and shapes where some are unknown; names of those that stay unknown."""

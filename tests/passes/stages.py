@@ -38,7 +38,7 @@ def run(
 
     ctx = Context(
         target=get_target(target),
-        measure=lambda model, wanted: calibrate(model, wanted, feeds),
+        measure=lambda model, wanted, samples=None: calibrate(model, wanted, feeds[:samples]),
         probe=facts,
     )
     passes = Recipe.parse(recipe).passes if isinstance(recipe, str) else recipe

@@ -188,7 +188,7 @@ def test_errors_of_passes_are_named() -> None:
 def test_one_run_serves_all_that_is_wanted() -> None:
     runs = []
 
-    def measure(model, wanted):
+    def measure(model, wanted, samples=None):
         runs.append(dict(wanted))
         return Statistics({t: dict.fromkeys(obs, 1) for t, obs in wanted.items()}, 1)
 
