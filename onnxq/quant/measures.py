@@ -11,7 +11,7 @@ Networks", section 3.
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -80,10 +80,15 @@ class ErrorSums:
 
     def merge(self, more: ErrorSums) -> ErrorSums:
         """The sums of both."""
-        a, b = astuple(self), astuple(more)
-        joined = [x + y for x, y in zip(a, b, strict=True)]
-        joined[4] = max(self.largest, more.largest)
-        return ErrorSums(*joined)
+        return ErrorSums(
+            self.signal + more.signal,
+            self.noise + more.noise,
+            self.other + more.other,
+            self.cross + more.cross,
+            max(self.largest, more.largest),
+            self.count + more.count,
+            self.nonfinite + more.nonfinite,
+        )
 
     @property
     def sqnr_db(self) -> float:
