@@ -8,6 +8,7 @@ meets all of them), and what ONNX Runtime made of its operators.
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import onnx
 import onnxruntime as ort
 from peer import samples
 
-RUNS, WARM_UP = 60, 10
+RUNS, WARM_UP = 150, 10
 HEAVY = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Concat")
 INTEGER = ("QLinear", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QAttention")
 
@@ -52,8 +53,12 @@ def latencies(archive: Path, models: list[Path]) -> list[float]:
         ort.InferenceSession(str(m), options(), providers=["CPUExecutionProvider"]) for m in models
     ]
     times: list[list[float]] = [[] for _ in models]
+    order = [*range(len(models))]
+    shuffle = random.Random(0).shuffle
     for turn in range(WARM_UP + RUNS):
-        for session, kept in zip(sessions, times, strict=True):
+        shuffle(order)  # a model finds the caches as the one before it left them
+        for i in order:
+            session, kept = sessions[i], times[i]
             start = time.perf_counter()
             session.run(None, feed)
             if turn >= WARM_UP:
