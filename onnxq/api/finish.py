@@ -9,7 +9,6 @@ from typing import Any
 
 from onnxq.api.limits import Limits
 from onnxq.api.result import Result
-from onnxq.calibrate.sources import Feed
 from onnxq.errors import ConditionError, NothingQuantizedError
 from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, Recipe
@@ -43,7 +42,7 @@ def measured(
     original: Model,
     work: Model,
     ctx: Context,
-    feeds: Iterable[Feed],
+    feeds: Iterable[Mapping[str, Any]],
     providers: Sequence[Provider],
     *,
     full: bool = False,

@@ -16,10 +16,15 @@ from onnxq.api.result import Result
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
+from onnxq.report.advise import Effort, advise
 from onnxq.report.build import Facts, build
+from onnxq.report.sensitivity import Metric, Spread
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.providers import parse_providers
 from onnxq.targets import Target, detect, get_target
+
+#: Seconds for what layers do to the outputs, where a full report is asked for and where not.
+FULL_S, BRIEF_S = 15.0, 5.0
 
 
 def quantize(
@@ -47,6 +52,7 @@ def quantize(
     runtime_version: str | None = None,
     require_quantized: bool = False,
     min_sqnr: float | None = None,
+    metric: Metric | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Result:
@@ -73,13 +79,16 @@ def quantize(
         report_data: samples for the report, instead of those held out from *data*.
         report_detail: ``"basic"``: errors as they add up along the network. ``"full"``: also each
             layer's isolated error, where it comes from, and statistics of tensors, which takes
-            about ten times as long as running the float model. None: full, except for ``fast``.
+            about ten times as long as running the float model, and what it does to the outputs,
+            for up to 15 s (5 s unless asked for). None: full, except for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         max_opset: the highest opset that the result may need.
         runtime_version: the ONNX Runtime version that has to run the result.
         require_quantized: an error where nothing was quantized.
         min_sqnr: an error where an output's signal-to-noise ratio (dB) is lower.
+        metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
+            with arrays by name, for the effects of layers in a full report.
         seed: for random data.
         progress: told of stages and steps.
 
@@ -131,7 +140,9 @@ def quantize(
     done = kernels(work, chosen)
     progress.stage("report")
     full = report_detail == "full" or (report_detail is None and steps.name != "fast")
-    errors = measured(original, work, ctx, run.report_feeds(), chosen, full=full)
+    kept = Spread()
+    feeds = kept.watch(run.report_feeds())
+    errors = measured(original, work, ctx, feeds, chosen, full=full)
     warn(ctx, done)
     described = run.facts()
     describe(work, limits, steps, profile, described)
@@ -147,6 +158,10 @@ def quantize(
         bytes_quantized=serialized_size(work),
         kernels=done,
     )
-    result = Result(work, build(original, ctx, errors, facts), original, ctx)
+    report = build(original, ctx, errors, facts)
+    if errors.isolated is not None and ctx.plan.nodes:
+        effort = Effort(FULL_S if report_detail == "full" else BRIEF_S, metric)
+        advise(report, errors.isolated, kept, effort=effort, providers=chosen)
+    result = Result(work, report, original, ctx)
     demand(result, require_quantized, min_sqnr)
     return result

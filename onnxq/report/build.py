@@ -77,6 +77,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
             "outputs": [output_entry(name, sums, errors) for name, sums in errors.outputs.items()],
             "bytes_float": facts.bytes_float,
             "bytes_quantized": facts.bytes_quantized,
+            "macs": total,
             "integer_macs_percent": 100.0 * integer / total if total else 0.0,
             "integer_nodes_percent": 100.0 * fused / max(len(layers) + len(kept), 1),
         },

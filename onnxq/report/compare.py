@@ -17,6 +17,7 @@ from onnxq.errors import DataError, UnsupportedModelError, UserError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.macs import macs
+from onnxq.report.advise import Effort, advise
 from onnxq.report.boundary import boundary_of, taken
 from onnxq.report.build import output_entry
 from onnxq.report.entries import finite, isolated_entry, place, rank
@@ -26,6 +27,7 @@ from onnxq.report.matching import Matching, match
 from onnxq.report.measure import Errors, measure
 from onnxq.report.pair import Pair, make_pair
 from onnxq.report.relaxed import MOVES
+from onnxq.report.sensitivity import Spread
 from onnxq.report.skeleton import COMPUTE, op_class
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
@@ -53,11 +55,13 @@ def compare(
     providers: Sequence[Provider] = (),
     digest: str = "",
     arithmetic: Arithmetic = "fake-quantized",
+    effort: Effort | None = None,
 ) -> dict[str, Any]:
     """The report (``onnxq-report/1``) on *quantized* against *original*, on all of *feeds*.
 
     A layer's isolated error is that of the layer alone, on the float model's values, in the given
     *arithmetic* (see ``Isolated``); in its cumulative one the quantized model runs on its own.
+    *effort* says how much time goes into what layers do to the outputs.
 
     Raises:
         UserError: the two models do not belong together, or nothing is quantized.
@@ -76,7 +80,8 @@ def compare(
     found = [layer for layer in layers if layer.tensor is not None]
     _check(layers, matching)
     codes = {str(e.tensor): (e.result, e.qparams or FLOATS) for e in reversed(found)}
-    feeds = chain([first], samples)
+    kept = Spread()
+    feeds = kept.watch(chain([first], samples))
     matches = {a: b for a, b in matching.tensors.items() if a not in matching.scaled}
     level = pair.original.opset == pair.qdq.opset
     errors = measure(
@@ -90,7 +95,7 @@ def compare(
     entries.sort(key=rank)
     work = [n for n in pair.qdq.graph.nodes if n.op not in _FORMAT]
     total = sum(costs.values())
-    return {
+    report = {
         "schema": "onnxq-report/1",
         "model": quantized.path.name if quantized.path else "model",
         "target": quantized.metadata.get("onnxq.target", ""),
@@ -106,6 +111,7 @@ def compare(
             "outputs": [output_entry(name, sums, errors) for name, sums in errors.outputs.items()],
             "bytes_float": int(original.to_proto().ByteSize()),
             "bytes_quantized": int(quantized.to_proto().ByteSize()),
+            "macs": total,
             "integer_macs_percent": (
                 100.0 * sum(c for n, c in costs.items() if n in fused) / total if total else None
             ),
@@ -129,6 +135,9 @@ def compare(
         "warnings": _warnings(layers, matching) + ([] if level else [_UNEVEN]),
         "recommendation": [],
     }
+    if errors.isolated is not None:
+        advise(report, errors.isolated, kept, effort=effort or Effort(), providers=providers)
+    return report
 
 
 def _load(model: Model, providers: Sequence[Provider]) -> Session:

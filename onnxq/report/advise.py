@@ -1,0 +1,181 @@
+"""The last part of a report: what each layer does to the outputs, and which to keep in float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from onnxq.errors import UnsupportedModelError
+from onnxq.report.entries import finite
+from onnxq.report.isolated import Isolated
+from onnxq.report.recommend import Advice, Recommender
+from onnxq.report.sensitivity import Clock, Effect, Metric, Sensitivity, Spread, enough
+from onnxq.runtime.providers import Provider
+
+#: Layers of a model from which nothing is measured here, and bytes of constants likewise.
+LAYERS, BYTES = 1500, 1 << 29
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much to spend.
+
+    Attributes:
+        budget_s: seconds, about.
+        metric: a measure of the user's, of the outputs on one sample.
+        clock: what tells the time (seconds).
+    """
+
+    budget_s: float = 15.0
+    metric: Metric | None = None
+    clock: Clock = monotonic
+
+
+def advise(
+    report: dict[str, Any],
+    isolated: Isolated,
+    kept: Spread,
+    *,
+    effort: Effort,
+    providers: Sequence[Provider] = (),
+) -> None:
+    """Add "sensitivity", the layers' "effect" and "recommendation" to *report*.
+
+    *kept* has the samples. Two thirds of the time go to the layers' effects, the rest to the
+    recommendation; layers with the largest noise of their own come first.
+    """
+    start = effort.clock()
+    report["recommendation"] = []
+    for entry in report["layers"]:
+        entry["effect"] = None
+    layers = {str(e.get("quantized_node", e["node"])): e for e in report["layers"]}
+    reason = _too_large(isolated)
+    sensitivity = None
+    if not reason:
+        macs = {node: float(e["macs"] or 0) for node, e in layers.items()}
+        total = float(report["summary"].get("macs") or sum(macs.values()))
+        samples = kept.take(enough(len(layers), total, kept.most))
+        try:
+            sensitivity = Sensitivity(
+                isolated.original, isolated.groups, isolated.values, samples, macs,
+                metric=effort.metric, providers=providers,
+            )  # fmt: skip
+        except UnsupportedModelError as error:
+            reason = f"ONNX Runtime cannot load the graph with switches: {error.why}"
+    if sensitivity is None:
+        report["sensitivity"] = None
+        note(report, f"what layers do to the outputs was not measured: {reason}")
+        return
+    candidates = {node: macs[node] for node in sensitivity.index if node in layers}
+    exact = {g.node for g in isolated.exact}
+    rank = [node for node in layers if node in candidates]  # worst isolated first, see the report
+    noisy = [node for node in rank if node not in exact]
+    effects = sensitivity.effects(noisy, start + effort.budget_s * 2 / 3, effort.clock)
+    deadline = start + effort.budget_s
+    advice = Recommender(
+        sensitivity, effects, candidates, total, rank, isolated.exact, deadline, effort.clock
+    ).advise()
+    _add_effects(layers, effects, sensitivity)
+    report["sensitivity"] = {
+        "method": "switchable graph",
+        "samples": len(samples),
+        "layers_measured": len(effects),
+        "layers": len(noisy),
+        "budget_s": effort.budget_s,
+        "approximated": len(effects) < len(noisy),
+        "sqnr_db": finite(sensitivity.whole.sqnr_db),
+        "segments": len(sensitivity.segments.segments),
+    }
+    if effort.metric is not None:
+        name = getattr(effort.metric, "__name__", type(effort.metric).__name__)
+        report["sensitivity"]["metric"] = {
+            "name": name, "float": sensitivity.whole.ideal, "quantized": sensitivity.whole.metric
+        }  # fmt: skip
+    if len(effects) < len(noisy):
+        note(
+            report,
+            f"effects on the outputs were measured for {len(effects)} of {len(noisy)} layers, "
+            "those with the largest noise of their own: the budget of "
+            f"{effort.budget_s:g} s was used up",
+        )
+    report["recommendation"] = _entries(report, layers, advice, sensitivity, candidates, total)
+    if not advice.steps:
+        note(report, f"no layer is recommended to be kept in float: {advice.reason}")
+
+
+def note(report: dict[str, Any], text: str) -> None:
+    """Add a note to *report*."""
+    report["notes"] = [*report.get("notes", ()), text]
+
+
+def _too_large(isolated: Isolated) -> str:
+    if not isolated.groups:
+        return "no quantized layer was recognised"
+    if len(isolated.groups) > LAYERS:
+        return f"{len(isolated.groups)} layers are more than {LAYERS}"
+    size = sum(v.nbytes for v in isolated.values.values())
+    if size > BYTES:
+        return f"the constants take {size >> 20} MB, more than {BYTES >> 20}"
+    return ""
+
+
+def _add_effects(
+    layers: Mapping[str, dict[str, Any]], effects: Mapping[str, Effect], whole: Sensitivity
+) -> None:
+    for node, effect in effects.items():
+        entry: dict[str, Any] = {
+            "alone_sqnr_db": finite(effect.alone.sqnr_db),
+            "recovered_db": finite(_gain(effect.without.sqnr_db, whole.whole.sqnr_db)),
+        }
+        if effect.alone.metric is not None:
+            entry["alone_metric"] = effect.alone.metric
+            entry["without_metric"] = effect.without.metric
+        layers[node]["effect"] = entry
+
+
+def _gain(after: float, before: float) -> float:
+    return 0.0 if after == before else after - before
+
+
+def _entries(
+    report: Mapping[str, Any],
+    layers: Mapping[str, Mapping[str, Any]],
+    advice: Advice,
+    sensitivity: Sensitivity,
+    macs: Mapping[str, float],
+    total: float,
+) -> list[dict[str, Any]]:
+    """The recommendation as the report has it."""
+    # a few samples measured the gain, all of the report's samples what it starts from
+    start = _overall(report["summary"]["outputs"])
+    shift = 0.0 if start is None else start - sensitivity.whole.sqnr_db
+    before = sensitivity.whole.sqnr_db
+    found = []
+    for step in advice.steps:
+        after = step.outcome.sqnr_db
+        text = f"the outputs gain {_gain(after, before):.1f} dB"
+        if step.together:
+            names = ", ".join(f"'{layers[n]['node']}'" for n in step.together)
+            text += f"; together with {names}, which rounds the same values"
+        found.append({
+            "node": layers[step.node]["node"],
+            "action": "float",
+            "predicted_sqnr_db": finite(after + shift),
+            "macs_percent": 100.0 * macs[step.node] / total if total else 0.0,
+            "reason": text,
+            "together": [layers[n]["node"] for n in step.together],
+        })  # fmt: skip
+        if step.outcome.metric is not None:
+            found[-1]["predicted_metric"] = step.outcome.metric
+        before = after
+    return found
+
+
+def _overall(outputs: Sequence[Mapping[str, Any]]) -> float | None:
+    """The SQNR (dB) of the mean of the outputs' noise to signal ratios, see ``Outcome``."""
+    ratios = [o["noise_to_signal"] for o in outputs if o.get("noise_to_signal") is not None]
+    noise = math.fsum(ratios) / len(ratios) if ratios else 0.0
+    return -10.0 * math.log10(noise) if noise > 0 else None

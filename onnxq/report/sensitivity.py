@@ -1,0 +1,263 @@
+"""What each layer does to the outputs: quantized alone, and kept in float alone.
+
+Measured on the switchable graph, on a few samples, layers with the largest noise of their own
+first, until a time budget is used up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, product
+from math import prod
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnxq.quant.measures import ErrorSums
+from onnxq.report.groups import Group
+from onnxq.report.parts import shapes_for
+from onnxq.report.segments import Chain, Segments
+from onnxq.report.switches import switchable
+from onnxq.runtime.providers import Provider
+from onnxq.runtime.types import inferred
+from onnxq.runtime.workers import in_order, shares
+
+Feed = Mapping[str, NDArray[Any]]
+Outputs = Mapping[str, NDArray[Any]]
+#: A user's measure: the float model's outputs on one sample and the quantized one's, by name.
+Metric = Callable[[Outputs, Outputs], float]
+Switches = NDArray[np.bool_]
+Clock = Callable[[], float]
+
+#: Multiply-accumulates below which a network is not cut: a run takes less than what cutting costs.
+_SMALL = 5_000_000
+
+
+@dataclass
+class Outcome:
+    """The outputs of one setting of the switches against the float network's.
+
+    Attributes:
+        sums: by output, over all samples.
+        metric: the user's metric, its mean over the samples; None where there is none.
+        ideal: the metric of the float network against itself.
+    """
+
+    sums: dict[str, ErrorSums] = field(default_factory=dict)
+    metric: float | None = None
+    ideal: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """What is to become less: how far the metric is from ideal, ``noise`` without a metric."""
+        if self.metric is None or self.ideal is None:
+            return self.noise
+        return abs(self.metric - self.ideal)
+
+    @property
+    def noise(self) -> float:
+        """Noise relative to the signal, the mean over the outputs; 0 where there is no signal."""
+        found = [s.noise / s.signal for s in self.sums.values() if s.signal > 0]
+        return float(np.mean(found)) if found else 0.0
+
+    @property
+    def sqnr_db(self) -> float:
+        """``noise`` in dB; inf without noise."""
+        return -10.0 * math.log10(self.noise) if self.noise > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a layer does to the outputs.
+
+    Attributes:
+        alone: only it is quantized.
+        without: all but it are quantized.
+    """
+
+    alone: Outcome
+    without: Outcome
+
+
+class Sensitivity:
+    """The switchable graph of a quantized model, ready to be measured on *samples*.
+
+    Args:
+        original: the float model.
+        groups: the groups of the quantized model.
+        values: constants of the quantized model, see ``switchable``.
+        samples: what to measure on.
+        macs: by node, its multiply-accumulates, as far as they are known.
+        metric: a measure of the user's.
+
+    Attributes:
+        groups: the layers that can be switched, in the graph's order.
+        fixed: those that cannot.
+        index: by node, the position of its layer in *groups*.
+        whole: the outcome with all layers quantized.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime cannot load the graph.
+    """
+
+    def __init__(
+        self,
+        original: onnx.ModelProto,
+        groups: Sequence[Group],
+        values: Mapping[str, NDArray[Any]],
+        samples: Sequence[Feed],
+        macs: Mapping[str, float],
+        *,
+        metric: Metric | None = None,
+        providers: Sequence[Provider] = (),
+    ) -> None:
+        graph = switchable(original, groups, values)
+        self.groups, self.fixed = graph.groups, graph.fixed
+        self.index = {g.node: k for k, g in enumerate(self.groups)}
+        self.samples, self.metric = samples, metric
+        self.workers, threads = shares(providers)
+        first = samples[0]
+        sizes = [{k: np.shape(v) for k, v in s.items()} for s in samples]
+        shapes = shapes_for(original, first)
+        self.costs = [
+            max(macs.get(g.node, 0), prod(shapes.get(g.result, (1,)))) for g in self.groups
+        ]
+        kinds = {
+            n: k.tensor_type.elem_type for n, k in inferred(original).items()
+            if k.WhichOneof("value") == "tensor_type" and k.tensor_type.elem_type
+        }  # fmt: skip
+        self.segments = Segments(
+            graph, self.costs, shapes if all(s == sizes[0] for s in sizes) else {}, kinds,
+            most=8 if sum(self.costs) > _SMALL else 1, providers=providers, threads=threads,
+        )  # fmt: skip
+        off, on = np.zeros((2, len(self.groups)), bool)
+        on[:] = True
+        self.off, self.on = off, on
+
+        self._ideal: float | None = None
+
+        def chains(feed: Feed) -> tuple[Chain, Chain]:
+            return self.segments.chain(feed, off), self.segments.chain(feed, on)
+
+        self._chains = list(in_order(chains, samples, self.workers))
+        if metric is not None:
+            pairs = [(c[0].outputs, c[0].outputs) for c in self._chains]
+            self._ideal = float(np.mean([metric(*pair) for pair in pairs]))
+        (self.whole,) = self.outcomes([on])
+
+    def outcomes(self, settings: Iterable[Switches]) -> Iterator[Outcome]:
+        """The outcome of each of *settings*, in order; samples run side by side."""
+        jobs = product_of(settings, range(len(self.samples)))
+        found = in_order(lambda job: self._outputs(*job), jobs, self.workers)
+        for part in found:
+            outcome = Outcome(ideal=self._ideal)
+            metrics: list[float] = []
+            parts = chain([part], (next(found) for _ in range(len(self.samples) - 1)))
+            for real, other in parts:
+                for name, value in real.items():
+                    if _comparable(value, other.get(name)):
+                        outcome.sums.setdefault(name, ErrorSums()).add(value, other[name])
+                if self.metric is not None:
+                    metrics.append(float(self.metric(real, other)))
+            outcome.metric = float(np.mean(metrics)) if metrics else None
+            yield outcome
+
+    def effects(self, nodes: Sequence[str], deadline: float, clock: Clock) -> dict[str, Effect]:
+        """What each of *nodes* does, in their order, as many as begin before *deadline*."""
+
+        def settings() -> Iterator[Switches]:
+            for node in nodes:
+                if clock() >= deadline:
+                    return
+                yield self.only(node)
+                yield self.without((node,))
+
+        outcomes = self.outcomes(settings())
+        return {
+            node: Effect(alone, without)
+            for node, alone, without in zip(nodes, outcomes, outcomes, strict=False)
+        }
+
+    def only(self, node: str) -> Switches:
+        """The layer of *node* alone is quantized."""
+        on = self.off.copy()
+        on[self.index[node]] = True
+        return on
+
+    def without(self, nodes: Iterable[str]) -> Switches:
+        """All layers but those of *nodes* are quantized."""
+        on = self.on.copy()
+        on[[self.index[node] for node in nodes]] = False
+        return on
+
+    def _outputs(self, on: Switches, sample: int) -> tuple[Outputs, Outputs]:
+        chains = self._chains[sample]
+        return chains[0].outputs, self.segments.run(on, chains)
+
+
+def product_of(settings: Iterable[Switches], samples: range) -> Iterator[tuple[Switches, int]]:
+    """Each of *settings* with each sample; settings are taken one by one."""
+    for on in settings:
+        yield from product((on,), samples)
+
+
+def _comparable(real: Any, other: Any) -> bool:
+    return (
+        isinstance(real, np.ndarray)
+        and isinstance(other, np.ndarray)
+        and real.dtype.kind == "f"
+        and real.shape == other.shape
+    )
+
+
+def enough(layers: int, macs: float, most: int) -> int:
+    """How many samples to measure *layers* of a network of *macs* on: from 4 to *most*.
+
+    Many where runs are short; a number that does not depend on the machine.
+    """
+    work = 2.0 * max(layers, 1) * max(macs, 1.0)
+    return int(np.clip(_WORK / work, min(4, most), most))
+
+
+#: Multiply-accumulates of all runs together that are taken for some ten seconds.
+_WORK = 250e9
+
+
+#: Bytes of samples that are kept.
+_HELD = 1 << 26
+
+
+class Spread:
+    """Keeps some samples of a stream, evenly spread, however long it is.
+
+    At least 4 of them; 64 MB where these take no more.
+    """
+
+    def __init__(self, most: int = 32) -> None:
+        self.most, self.step = most, 1
+        self.kept: list[Feed] = []
+        self._size = 0
+
+    def watch(self, feeds: Iterable[Feed]) -> Iterator[Feed]:
+        """*feeds*, unchanged; keeps some of them."""
+        for i, feed in enumerate(feeds):
+            if i % self.step == 0:
+                self.kept.append(feed)
+                self._size += sum(v.nbytes for v in feed.values())
+            if len(self.kept) > 2 * self.most or (self._size > _HELD and len(self.kept) > 8):
+                self.kept, self.step = self.kept[::2], 2 * self.step
+                self._size //= 2
+            yield feed
+
+    def take(self, count: int) -> list[Feed]:
+        """*count* of them, or as many as there are."""
+        count = min(count, len(self.kept))
+        return [self.kept[i * len(self.kept) // count] for i in range(count)]
+
+
+__all__ = ["Effect", "Metric", "Outcome", "Sensitivity", "Spread", "enough", "monotonic"]
