@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from os import PathLike
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.digest import FeedDigest
 from onnxq.calibrate.feed_check import FeedCheck
 from onnxq.calibrate.folders import folder_samples
+from onnxq.calibrate.functions import load_function
 from onnxq.calibrate.spool import Spool
 from onnxq.calibrate.stacks import cut, file_stacks, memory_stack, samples
 from onnxq.errors import DataError, OnnxqError, OptionError
@@ -193,7 +192,7 @@ def _single(inputs: Sequence[InputInfo]) -> str:
 
 def _from_iterable(data: Any, inputs: Sequence[InputInfo], seed: int) -> DataSource:
     if isinstance(data, str):
-        function = _function(data)
+        function = load_function(data, "data")
         return DataSource(data, inputs, lambda _: _call(function, data, seed), None, False)
     if not isinstance(data, Iterable):
         if callable(data):
@@ -208,23 +207,6 @@ def _from_iterable(data: Any, inputs: Sequence[InputInfo], seed: int) -> DataSou
     return DataSource(
         "the data", inputs, lambda first: islice(data, first, None), length, not one_shot
     )
-
-
-def _function(text: str) -> Callable[[], Any]:
-    module, _, name = text.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)  # as `python -m` does, so that a script beside the user is found
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        raise DataError(
-            f"data function '{text}' cannot be imported", why=f"{type(error).__name__}: {error}"
-        ) from error
-    finally:
-        sys.path.remove(here)
-    if not callable(function):
-        raise DataError(f"'{text}' is no function")
-    return function  # type: ignore[no-any-return]
 
 
 def _call(function: Callable[[], Any], name: str, seed: int) -> Iterator[Any]:

@@ -38,6 +38,20 @@ def report(
             "(the runtime's own integer kernel, where saturation shows).",
         ),
     ] = "fake-quantized",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="package.module:function, your own measure of the outputs on a sample: "
+            "f(float_outputs, quantized_outputs), both arrays by name.",
+        ),
+    ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=0, help="Seconds for what single layers do to the outputs, about."
+        ),
+    ] = 15.0,
     quiet: Quiet = False,
     json: AsJson = False,
     debug: Debug = False,
@@ -51,14 +65,17 @@ def report(
     for path in files:
         check_report(path)
 
+    from onnxq.calibrate.functions import load_function
     from onnxq.calibrate.sources import open_data
     from onnxq.graph import Model
+    from onnxq.report.advise import Effort
     from onnxq.report.compare import compare
     from onnxq.report.isolated import Arithmetic
     from onnxq.runtime.providers import parse_providers
     from onnxq.runtime.session import Session
 
     chosen = parse_providers(providers)
+    effort = Effort(budget, None if metric is None else load_function(metric, "metric"))
     how = cast(Arithmetic, arithmetic)  # checked where it is used
     models = Model.load(original), Model.load(quantized)
     with ProgressLine(quiet=quiet or json) as progress:
@@ -66,7 +83,7 @@ def report(
         inputs = Session(models[0].to_proto(), chosen, optimize=False).inputs
         source = open_data(data, inputs, preprocess)
         samples = progress.each(source, source.length)
-        found = compare(*models, samples, providers=chosen, arithmetic=how)
+        found = compare(*models, samples, providers=chosen, arithmetic=how, effort=effort)
         found["data"]["digest"] = source.digest()
     for path in files:
         write_report(found, path)

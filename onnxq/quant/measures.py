@@ -115,3 +115,27 @@ class ErrorSums:
     def mse(self) -> float:
         """Mean squared error; 0 where nothing was compared."""
         return self.noise / self.count if self.count else 0.0
+
+
+def softmax_divergence(reference: NDArray[Any], quantized: NDArray[Any]) -> float:
+    """Kullback-Leibler divergence of softmax over the last axis, in nats, summed over the rows.
+
+        D = Σ p · (ln p − ln q),   p = softmax(x),   q = softmax(y)
+
+    with x = *reference* and y = *quantized*, both [..., classes]. Rows with NaN or Inf count as 0.
+    Source: Kullback, Leibler 1951, "On Information and Sufficiency".
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if reference.shape != quantized.shape:
+        raise ValueError(f"{reference.shape} and {quantized.shape} cannot be compared")
+    x, y = (np.asarray(v, np.float64).reshape(-1, v.shape[-1]) for v in (reference, quantized))
+    finite = np.isfinite(x).all(1) & np.isfinite(y).all(1)
+    log_p, log_q = (_log_softmax(v[finite]) for v in (x, y))
+    return max(0.0, float((np.exp(log_p) * (log_p - log_q)).sum()))
+
+
+def _log_softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = x - x.max(1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(1, keepdims=True)))

@@ -172,5 +172,7 @@ def output_entry(name: str, sums: ErrorSums, errors: Errors) -> dict[str, Any]:
         "sqnr_db": finite(sums.sqnr_db),
         "cosine": finite(sums.cosine),
         "noise_to_signal": finite(sums.noise_to_signal),
+        "max_error": sums.largest,
+        "kl": errors.divergence[name] / decided if decided else None,
         "top1_agreement": errors.agree.get(name, 0) / decided if decided else None,
     }

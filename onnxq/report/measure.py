@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model
 from onnxq.quant import QParams
-from onnxq.quant.measures import ErrorSums
+from onnxq.quant.measures import ErrorSums, softmax_divergence
 from onnxq.report.boundary import Boundary
 from onnxq.report.cumulative import Deployed, Whole, sums_of
 from onnxq.report.isolated import BUDGET, Arithmetic, Isolated
@@ -32,6 +32,7 @@ class Errors:
         outputs: by output name.
         samples: how many samples were run.
         agree, decided: how many rows of the outputs have the same largest entry, of how many.
+        divergence: by output, the sum over these rows of the divergence of their softmax (nats).
         isolated: errors of single layers and statistics of tensors; None where not measured.
     """
 
@@ -40,6 +41,7 @@ class Errors:
     samples: int = 0
     agree: dict[str, int] = field(default_factory=dict)
     decided: dict[str, int] = field(default_factory=dict)
+    divergence: dict[str, float] = field(default_factory=dict)
     isolated: Isolated | None = None
 
     def add(self, name: str, more: ErrorSums) -> None:
@@ -60,6 +62,8 @@ class Errors:
             same = real.argmax(-1) == other.argmax(-1)
             self.agree[name] = self.agree.get(name, 0) + int(same.sum())
             self.decided[name] = self.decided.get(name, 0) + same.size
+            more = softmax_divergence(real, other)
+            self.divergence[name] = self.divergence.get(name, 0.0) + more
 
 
 def measure(

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from onnxq.quant.measures import ErrorSums
+from onnxq.quant.measures import ErrorSums, softmax_divergence
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=200_003).astype(np.float32)
@@ -65,3 +65,21 @@ def test_limits_without_noise_and_without_signal():
 def test_unlike_sizes_are_refused():
     with pytest.raises(ValueError, match="cannot be compared"):
         sums(np.zeros(3), np.zeros(4))
+
+
+def test_divergence_of_softmax_by_hand():
+    x, y = np.log([[0.5, 0.5], [0.9, 0.1]]), np.log([[0.25, 0.75], [0.9, 0.1]])
+    expected = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    assert softmax_divergence(x + 7, y) == pytest.approx(expected)
+    assert softmax_divergence(y, x) == pytest.approx(
+        0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    )
+    assert softmax_divergence(x, x) == 0
+
+
+def test_divergence_of_extreme_and_of_unusable_rows():
+    x, y = np.array([[1e4, 0.0]]), np.array([[0.0, 1e4]])
+    assert softmax_divergence(x, y) == pytest.approx(1e4)
+    assert softmax_divergence(np.array([[np.nan, 0.0]]), y) == 0
+    with pytest.raises(ValueError, match="cannot be compared"):
+        softmax_divergence(x, y[0])
