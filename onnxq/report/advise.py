@@ -52,7 +52,9 @@ def advise(
     for entry in report["layers"]:
         entry["effect"] = None
     layers = {str(e.get("quantized_node", e["node"])): e for e in report["layers"]}
-    reason = _too_large(isolated)
+    # others read codes that were made for their neighbours, and compute in float
+    groups = [g for g in isolated.groups if g.node in layers]
+    reason = _too_large(isolated, len(groups))
     sensitivity = None
     if not reason:
         macs = {node: float(e["macs"] or 0) for node, e in layers.items()}
@@ -60,7 +62,7 @@ def advise(
         samples = kept.take(enough(len(layers), total, kept.most))
         try:
             sensitivity = Sensitivity(
-                isolated.original, isolated.groups, isolated.values, samples, macs,
+                isolated.original, groups, isolated.values, samples, macs,
                 metric=effort.metric, providers=providers,
             )  # fmt: skip
         except UnsupportedModelError as error:
@@ -111,11 +113,11 @@ def note(report: dict[str, Any], text: str) -> None:
     report["notes"] = [*report.get("notes", ()), text]
 
 
-def _too_large(isolated: Isolated) -> str:
-    if not isolated.groups:
+def _too_large(isolated: Isolated, count: int) -> str:
+    if not count:
         return "no quantized layer was recognised"
-    if len(isolated.groups) > LAYERS:
-        return f"{len(isolated.groups)} layers are more than {LAYERS}"
+    if count > LAYERS:
+        return f"{count} layers are more than {LAYERS}"
     size = sum(v.nbytes for v in isolated.values.values())
     if size > BYTES:
         return f"the constants take {size >> 20} MB, more than {BYTES >> 20}"

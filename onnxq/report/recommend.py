@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from onnxq.report.groups import Group
 from onnxq.report.sensitivity import Clock, Effect, Outcome, Sensitivity
 
@@ -31,6 +33,7 @@ _LEAST_SHARE = 0.02
 _SETS, _TRIED = 8, 4
 #: A layer whose removal from its set costs less (dB) is not needed.
 _NEEDLESS_DB = 0.1
+_SURE = 2.5
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ class Recommender:
         for nodes, outcome in outcomes.items():
             gain = now.loss - outcome.loss
             score = gain / self._cost(nodes, chosen)
-            if gain >= least and score > value and self._fits(nodes, chosen, gain, now):
+            if gain < least or not certain(now.losses, outcome.losses):
+                continue
+            if score > value and self._fits(nodes, chosen, gain, now):
                 best, value = nodes, score
         if best is not None:
             return best - chosen
@@ -205,6 +210,21 @@ class Recommender:
                 ]
                 found[nodes] = min(found.get(nodes, last), max(ends))
         return iter(sorted(found, key=lambda nodes: (found[nodes], sorted(nodes))))
+
+
+def certain(before: Sequence[float], after: Sequence[float]) -> bool:
+    """Whether samples agree that there is less error *after* than *before*.
+
+    The mean of the logarithms of their ratios, a pair for each sample, is ``_SURE`` times its
+    standard error or more. Errors of layers add up with either sign: where many layers make
+    noise, leaving out one of them changes the sum by chance.
+    """
+    one, two = (np.maximum(np.array(v), 1e-30) for v in (before, after))
+    gains = np.log(one / two)
+    if gains.size < 2:
+        return bool(gains.sum() > 0)
+    error = float(gains.std(ddof=1)) / math.sqrt(gains.size)
+    return bool(gains.mean() > 0 and gains.mean() >= _SURE * error)
 
 
 class _Same:

@@ -46,11 +46,13 @@ class Outcome:
         sums: by output, over all samples.
         metric: the user's metric, its mean over the samples; None where there is none.
         ideal: the metric of the float network against itself.
+        losses: ``loss`` of each sample.
     """
 
     sums: dict[str, ErrorSums] = field(default_factory=dict)
     metric: float | None = None
     ideal: float | None = None
+    losses: list[float] = field(default_factory=list)
 
     @property
     def loss(self) -> float:
@@ -62,8 +64,7 @@ class Outcome:
     @property
     def noise(self) -> float:
         """Noise relative to the signal, the mean over the outputs; 0 where there is no signal."""
-        found = [s.noise / s.signal for s in self.sums.values() if s.signal > 0]
-        return float(np.mean(found)) if found else 0.0
+        return _noise(self.sums)
 
     @property
     def sqnr_db(self) -> float:
@@ -159,11 +160,14 @@ class Sensitivity:
             metrics: list[float] = []
             parts = chain([part], (next(found) for _ in range(len(self.samples) - 1)))
             for real, other in parts:
-                for name, value in real.items():
-                    if _comparable(value, other.get(name)):
-                        outcome.sums.setdefault(name, ErrorSums()).add(value, other[name])
+                sums = {n: ErrorSums() for n, v in real.items() if _comparable(v, other.get(n))}
+                for name, more in sums.items():
+                    more.add(real[name], other[name])
+                    outcome.sums[name] = outcome.sums.get(name, ErrorSums()).merge(more)
+                outcome.losses.append(_noise(sums))
                 if self.metric is not None:
                     metrics.append(float(self.metric(real, other)))
+                    outcome.losses[-1] = abs(metrics[-1] - (self._ideal or 0.0))
             outcome.metric = float(np.mean(metrics)) if metrics else None
             yield outcome
 
@@ -198,6 +202,11 @@ class Sensitivity:
     def _outputs(self, on: Switches, sample: int) -> tuple[Outputs, Outputs]:
         chains = self._chains[sample]
         return chains[0].outputs, self.segments.run(on, chains)
+
+
+def _noise(sums: Mapping[str, ErrorSums]) -> float:
+    found = [s.noise / s.signal for s in sums.values() if s.signal > 0]
+    return float(np.mean(found)) if found else 0.0
 
 
 def product_of(settings: Iterable[Switches], samples: range) -> Iterator[tuple[Switches, int]]:
