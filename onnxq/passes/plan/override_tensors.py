@@ -38,7 +38,8 @@ class OverrideTensors(Pass):
         ``override-tensors{file="ranges.toml"}``
 
     When it declines
-        Never: an unknown key or a tensor that is not quantized is an error.
+        Never: an unknown key or a tensor that is not quantized is an error; a tensor that is not
+        quantized because nodes were excluded is a warning.
 
     Numerics
         Ranges are widened to include zero.
@@ -63,6 +64,12 @@ class OverrideTensors(Pass):
             where = f"{self.file}: '{pattern}'"
             matches = [n for n in specs if n == pattern or fnmatchcase(n, pattern)]
             if not matches:
+                if ctx.plan.excluded and any(fnmatchcase(n, pattern) for n in model.tensors()):
+                    ctx.journal.warn(
+                        f"{where} has no effect: with the nodes excluded, no tensor of that name "
+                        "is quantized"
+                    )
+                    continue
                 raise UnknownNameError("quantized tensor", pattern, specs)
             for name in matches:
                 specs[name] = _changed(specs[name], table, where)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from onnxq.errors import OptionError, UnknownNameError
+from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.override_tensors import OverrideTensors
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.pipeline import Context
@@ -71,3 +72,14 @@ def test_refusals(tmp_path: Path, text: str, error: type[Exception], part: str) 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="cannot be read"):
         run(TEXT, [PlanKernels(), OverrideTensors(file=str(tmp_path / "none.toml"))])
+
+
+def test_a_tensor_that_exclusion_left_in_float_is_no_error(tmp_path: Path) -> None:
+    file = tmp_path / "overrides.toml"
+    file.write_text('["w"]\nsymmetric = true\n', "utf-8")
+    passes = [ExcludeNodes(patterns=("one",)), PlanKernels(), OverrideTensors(file=str(file))]
+    _, ctx = run(TEXT, passes)
+    assert any("'w' has no effect" in warning for warning in ctx.journal.warnings)
+    file.write_text('["nowhere"]\nsymmetric = true\n', "utf-8")
+    with pytest.raises(UnknownNameError):
+        run(TEXT, passes)
