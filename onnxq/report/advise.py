@@ -17,6 +17,8 @@ from onnxq.runtime.providers import Provider
 
 #: Layers of a model from which nothing is measured here, and bytes of constants likewise.
 LAYERS, BYTES = 1500, 1 << 29
+#: Layers from which their order is found by measuring blocks of them.
+MANY = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def advise(
     """Add "sensitivity", the layers' "effect" and "recommendation" to *report*.
 
     *kept* has the samples. Two thirds of the time go to the layers' effects, the rest to the
-    recommendation; layers with the largest noise of their own come first.
+    recommendation; layers with the largest noise of their own come first, of more than ``MANY``
+    those for which blocks of layers let expect the largest effect.
     """
     start = effort.clock()
     report["recommendation"] = []
@@ -75,14 +78,30 @@ def advise(
     exact = {g.node for g in isolated.exact}
     rank = [node for node in layers if node in candidates]  # worst isolated first, see the report
     noisy = [node for node in rank if node not in exact]
-    effects = sensitivity.effects(noisy, start + effort.budget_s * 2 / 3, effort.clock)
-    deadline = start + effort.budget_s
+    deadline, middle = start + effort.budget_s, start + effort.budget_s * 2 / 3
+    forecast: dict[str, float] = {}
+    if len(noisy) > MANY:
+        own = {node: layers[node].get("isolated_noise_to_signal") or 0.0 for node in noisy}
+        forecast = sensitivity.forecast(own, middle, effort.clock)
+        noisy.sort(key=lambda node: -forecast.get(node, 0.0))
+        rank = [*noisy, *(node for node in rank if node in exact)]
+    effects = sensitivity.effects(noisy, middle, effort.clock)
     advice = Recommender(
-        sensitivity, effects, candidates, total, rank, isolated.exact, deadline, effort.clock
+        sensitivity,
+        effects,
+        candidates,
+        total,
+        rank,
+        isolated.exact,
+        deadline,
+        effort.clock,
+        forecast,
     ).advise()
     _add_effects(layers, effects, sensitivity)
+    if effort.metric is None:
+        _add_estimates(layers, forecast)
     report["sensitivity"] = {
-        "method": "switchable graph",
+        "method": "switchable graph" + (", ordered by blocks of layers" if forecast else ""),
         "samples": len(samples),
         "layers_measured": len(effects),
         "layers": len(noisy),
@@ -100,8 +119,8 @@ def advise(
         note(
             report,
             f"effects on the outputs were measured for {len(effects)} of {len(noisy)} layers, "
-            "those with the largest noise of their own: the budget of "
-            f"{effort.budget_s:g} s was used up",
+            f"those with the largest {'effect expected' if forecast else 'noise of their own'}: "
+            f"the budget of {effort.budget_s:g} s was used up",
         )
     report["recommendation"] = _entries(report, layers, advice, sensitivity, candidates, total)
     if not advice.steps:
@@ -136,6 +155,16 @@ def _add_effects(
             entry["alone_metric"] = effect.alone.metric
             entry["without_metric"] = effect.without.metric
         layers[node]["effect"] = entry
+
+
+def _add_estimates(layers: Mapping[str, dict[str, Any]], forecast: Mapping[str, float]) -> None:
+    """What was forecast for the layers that were not measured, marked as such."""
+    for node, noise in forecast.items():
+        if layers[node]["effect"] is None and noise > 0:
+            alone = finite(-10.0 * math.log10(noise))
+            layers[node]["effect"] = {
+                "alone_sqnr_db": alone, "recovered_db": None, "estimated": True
+            }  # fmt: skip
 
 
 def _gain(after: float, before: float) -> float:

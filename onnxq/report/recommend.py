@@ -34,6 +34,8 @@ _SETS, _TRIED = 8, 4
 #: A layer whose removal from its set costs less (dB) is not needed.
 _NEEDLESS_DB = 0.1
 _SURE = 2.5
+#: How much more than what layers make alone may be recovered without such a test.
+_PLAUSIBLE = 1.5
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Recommender:
         rank: nodes of layers, the largest noise of their own first.
         exact: layers that round nothing that is not rounded already.
         deadline, clock: after that time no further step begins.
+        forecast: by node, about what it does alone, where that is not measured.
     """
 
     def __init__(
@@ -76,11 +79,13 @@ class Recommender:
         exact: Sequence[Group],
         deadline: float,
         clock: Clock,
+        forecast: Mapping[str, float] | None = None,
     ) -> None:
         self.sensitivity, self.macs, self.total = sensitivity, macs, max(total, 1.0)
         self.rank = {node: i for i, node in enumerate(rank)}
         self.exact = [g for g in exact if g.node in sensitivity.index]
         self.deadline, self.clock = deadline, clock
+        self.alone = {**(forecast or {}), **{n: e.alone.loss for n, e in effects.items()}}
         self.gains: dict[frozenset[str], float] = {}
         whole = sensitivity.whole.loss
         for node, effect in effects.items():
@@ -128,7 +133,9 @@ class Recommender:
         for nodes, outcome in outcomes.items():
             gain = now.loss - outcome.loss
             score = gain / self._cost(nodes, chosen)
-            if gain < least or not certain(now.losses, outcome.losses):
+            # more than its layers make alone is recovered by chance, unless samples agree
+            likely_gain = gain <= _PLAUSIBLE * sum(self.alone.get(n, 0.0) for n in nodes - chosen)
+            if gain < least or not (likely_gain or certain(now.losses, outcome.losses)):
                 continue
             if score > value and self._fits(nodes, chosen, gain, now):
                 best, value = nodes, score
@@ -199,16 +206,16 @@ class Recommender:
             for source in group.sources:
                 if source.grid is not None:
                     readers.setdefault(same.root(source.tensor), []).append(group.node)
-        found: dict[frozenset[str], int] = {}
+        found: dict[frozenset[str], tuple[float, int]] = {}
         last = len(self.rank)
         for root, reading in readers.items():
             writing = writers.get(root, [])
             nodes = frozenset((*writing, *reading, *moved.get(root, ())))
             if 2 <= len(nodes) <= MOST and nodes <= self.macs.keys():
-                ends = [
-                    min(self.rank.get(n, last) for n in end) for end in (writing, reading) if end
-                ]
-                found[nodes] = min(found.get(nodes, last), max(ends))
+                both = [end for end in (writing, reading) if end]
+                noise = min(max(self.alone.get(n, 0.0) for n in end) for end in both)
+                place = max(min(self.rank.get(n, last) for n in end) for end in both)
+                found[nodes] = min(found.get(nodes, (0.0, last)), (-noise, place))
         return iter(sorted(found, key=lambda nodes: (found[nodes], sorted(nodes))))
 
 
