@@ -200,9 +200,16 @@ def warnings(report: Report) -> RenderableType | None:
 
 
 def _line(item: object) -> str:
-    if isinstance(item, Mapping):
+    if not isinstance(item, Mapping):
+        return str(item)
+    if item.get("action") != "float":
         return ", ".join(f"{k}: {v}" for k, v in item.items())
-    return str(item)
+    facts = [f"keep '{item['node']}' in float"]
+    if item.get("predicted_sqnr_db") is not None:
+        facts.append(f"outputs then at {db_text(item['predicted_sqnr_db'])} dB")
+    if item.get("macs_percent") is not None:
+        facts.append(f"{percent(item['macs_percent'])} of the multiply-accumulates")
+    return "; ".join([", ".join(facts), *filter(None, [item.get("reason")])])
 
 
 def _blame(share: object) -> str:
