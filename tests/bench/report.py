@@ -7,6 +7,8 @@ samples of the archive (the zoo's calibration images where none is given):
   isolated part alone, as multiples of the time of plain float inference on the same samples;
 - how much longer a loop that runs the network once per layer takes (on a few samples), and the
   largest difference between its figures and ours;
+- how much longer a session for each layer takes than the graph with switches, to tell what each
+  layer does to the outputs;
 - the peak memory of the whole report with few and with many samples.
 
 Times include the loading of sessions; each is the least of several rounds that take turns. Ratios
@@ -26,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.bench import sensitivity
 from tests.bench.process import run as run_process
 
 HERE = Path(__file__).parent
@@ -123,6 +126,7 @@ def compare(archive: Path) -> dict[str, Any]:
         "loop_samples": LOOP_SAMPLES,
         "largest_difference_db": max(differences),
         "compared_layers": len(differences),
+        **sensitivity.compare(result, samples),
     }
 
 
