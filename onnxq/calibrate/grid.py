@@ -49,8 +49,16 @@ def coarsen(counts: NDArray[np.int64], start: int, halvings: int) -> NDArray[np.
     return np.add.reduceat(counts, np.flatnonzero(np.diff(coarse, prepend=coarse[0] - 1)))
 
 
-def count(x: NDArray[np.float32], exponent: int, start: int, bins: int) -> NDArray[np.int64]:
+def count(
+    x: NDArray[np.float32],
+    exponent: int,
+    start: int,
+    bins: int,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.int64]:
     """How many values of the flat, finite *x* lie in each of *bins* bins from *start* on.
+
+    With *weights*, integers one for each value, their sum (exact below 2^53).
 
     Piece by piece, so that every intermediate stays in cache: on one core of 2023 about 3 ns a
     value, of which bincount takes 2.
@@ -69,5 +77,8 @@ def count(x: NDArray[np.float32], exponent: int, start: int, bins: int) -> NDArr
             np.floor(s, out=s)
             np.subtract(s, offset, out=s)
         np.copyto(k, s, casting="unsafe")
-        total += np.bincount(k, minlength=bins)
+        if weights is None:
+            total += np.bincount(k, minlength=bins)
+        else:
+            total += np.bincount(k, weights[i : i + PIECE], bins).astype(np.int64)
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from onnxq.quant.states import HistogramState
 
 
 class Counted(NamedTuple):
-    """Of one sample: the values that are counted, for how many each stands, and all extremes."""
+    """Of one sample: values that are counted, with weights; for how many each stands; extremes."""
 
     values: NDArray[np.float32]
+    weights: NDArray[np.float64] | None
     step: int
     low: float
     high: float
@@ -26,7 +28,7 @@ class Counted(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        return self.values.nbytes
+        return self.values.nbytes + (0 if self.weights is None else self.weights.nbytes)
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,21 @@ class Histogram:
         bins: most bins of a state, at least 2; memory is 8 · bins bytes a tensor.
         values: most values counted of one tensor in one sample, at least 1.
         floors: by channel (axis 1), the value that smaller ones count as; None for no floor.
+        weights: by channel (axis 1), how often each value counts, integers; None for once.
     """
 
     bins: int = 4096
     values: int = 1 << 15
     floors: tuple[float, ...] | None = None
+    weights: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise OptionError(f"a histogram of {self.bins} bins", hint="at least 2, such as 4096")
         if self.floors is not None:
             object.__setattr__(self, "floors", tuple(self.floors))  # a list, read from a file
+        if self.weights is not None:
+            object.__setattr__(self, "weights", tuple(self.weights))
         if self.values < 1:
             raise OptionError(f"a histogram of {self.values} values a sample", hint="at least 1")
 
@@ -63,7 +69,8 @@ class Histogram:
     def key(self) -> str:
         """Name of the measurement."""
         floors = "" if self.floors is None else f",floors={self.floors}"
-        return f"histogram{{bins={self.bins},values={self.values}{floors}}}"
+        weights = "" if self.weights is None else f",weights={self.weights}"
+        return f"histogram{{bins={self.bins},values={self.values}{floors}{weights}}}"
 
     def init(self) -> HistogramState:
         """No value."""
@@ -80,7 +87,11 @@ class Histogram:
             x = np.maximum(x, floors)
             low, high = bounds(x)
         step = -(-x.size // self.values) | 1
-        return Counted(np.array(x.reshape(-1)[::step], np.float32), step, low, high)
+        values = np.array(x.reshape(-1)[::step], np.float32)
+        if self.weights is None or x.ndim < 2 or x.shape[1] != len(self.weights):
+            return Counted(values, None, step, low, high)
+        weights = _of_each(self.weights, x.size, int(np.prod(x.shape[2:])), step)
+        return Counted(values, weights, step, low, high)
 
     def join(self, state: HistogramState, found: Sequence[tuple[int, Counted]]) -> HistogramState:
         """*state* with what ``look`` found in some samples."""
@@ -89,8 +100,8 @@ class Histogram:
         counts = np.zeros(bins, np.int64)
         for step in {f.step for _, f in found}:
             values = [f.values for _, f in found if f.step == step]
-            flat = values[0] if len(values) == 1 else np.concatenate(values)
-            counts += count(flat, exponent, start, bins) * step
+            weights = [f.weights for _, f in found if f.step == step and f.weights is not None]
+            counts += count(_flat(values), exponent, start, bins, _flat(weights)) * step
         _add(counts, start, state, exponent)
         return HistogramState(exponent, start, counts, low, high)
 
@@ -130,6 +141,18 @@ class Histogram:
         exponent, start = (int(v) for v in arrays["grid"])
         low, high = (float(v) for v in arrays["bounds"])
         return HistogramState(exponent, start, arrays["counts"], low, high)
+
+
+@lru_cache(maxsize=128)
+def _of_each(weights: tuple[int, ...], size: int, inner: int, step: int) -> NDArray[np.float64]:
+    """The weight of each counted value of a tensor of *size* values, *inner* in each channel."""
+    place = np.arange(0, size, step) // inner % len(weights)
+    return np.array(weights, np.float64)[place]
+
+
+def _flat(parts: list[Any]) -> Any:
+    """All of *parts*, None where there are none."""
+    return None if not parts else parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _add(counts: NDArray[np.int64], start: int, state: HistogramState, exponent: int) -> None:

@@ -19,8 +19,9 @@ RECIPES: dict[str, str] = {
         "quantize-weights{method=minmax},quantize-biases,insert-qdq"
     ),
     "balanced": (
-        f"{_CANONICAL},{_FUSE},equalize-silu,{_PLAN},choose-ranges{{method=mse}},"
-        "quantize-weights{method=mse},correct-biases,quantize-biases,insert-qdq"
+        f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,{_PLAN},"
+        "choose-ranges{method=mse},quantize-weights{method=mse},correct-biases,"
+        "quantize-biases,insert-qdq"
     ),
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""

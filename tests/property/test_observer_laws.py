@@ -105,3 +105,16 @@ def test_coarsening_twice_is_coarsening_once(counts, start, first, second):
     twice = coarsen(coarsen(counts, start, first), start >> first, second)
     assert once.tolist() == twice.tolist()
     assert once.sum() == counts.sum()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3))
+def test_weights_count_values_that_often(seed, rows):
+    """A histogram with weights is that of values written down as often."""
+    rng = np.random.default_rng(seed)
+    weights = tuple(int(w) for w in rng.integers(1, 5, 3))
+    x = rng.normal(size=(rows, 3, 4)).astype(np.float32)
+    found = Histogram(weights=weights).update(Histogram().init(), 0, x)
+    often = np.concatenate([np.repeat(x[:, c].ravel(), w) for c, w in enumerate(weights)])
+    plain = Histogram(values=1 << 20).update(Histogram().init(), 0, often)
+    assert (found.exponent, found.start) == (plain.exponent, plain.start)
+    np.testing.assert_array_equal(found.counts, plain.counts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from onnxq.graph import consumers, producer
 from onnxq.pipeline.eligibility import clamp
@@ -17,8 +17,8 @@ from onnxq.pipeline.eligibility import clamp
 FLOAT, ERROR, WEIGHT, SQUARE = (
     f"onnxq_{part}__" for part in ("float", "error", "weight", "square")
 )
-_HIDDEN = 1e-4
-"""Weight of a position whose error the activation hides: not 0, for channels that never open."""
+LEAST = 1e-4
+"""Added to the mean weight of a channel: one that hardly ever opens is hardly corrected."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
             write("Mul", [drift, drift], SQUARE + node.name)
         else:
             error = write.mean(write("Mul", [difference, weight]), axes, ERROR + node.name)
-            drift = write("Div", [error, write.mean(weight, axes, WEIGHT + node.name)])
+            seen = write.mean(weight, axes, WEIGHT + node.name)
+            drift = write("Div", [error, write("Add", [seen, write.constant(LEAST)])])
             write("Mul", [drift, error], SQUARE + node.name)
         write("Sub", [raw, drift], out)
     return plain
@@ -71,23 +72,13 @@ def _weight(write: _Writer, node: gs.Node, twin: str) -> str | None:
     A gate σ(y) is the derivative of y · σ(y) but for a bump; a clamp's derivative is 0 or 1.
     """
     users = [user for user, _ in consumers(node.outputs[0])]
-    bounds = clamp(users[0]) if len(users) == 1 and users[0].op in ("Relu", "Clip") else None
-    if bounds is not None:
-        inside = [
-            write(op, [twin, write.constant(bound)])
-            for op, bound in zip(("Greater", "Less"), bounds, strict=True)
-            if np.isfinite(bound)
-        ]
-        if not inside:
+    if len(users) == 1 and users[0].op in ("Relu", "Clip"):
+        bounds = clamp(users[0])  # few values reach an upper bound: the lower one is enough
+        if bounds is None or bounds[0] == -np.inf:
             return None
-        open_ = inside[0] if len(inside) == 1 else write("And", inside)
-        slope = write("Cast", [open_], to=TensorProto.FLOAT)
-    else:
-        gate = _gate(users)
-        if gate is None:
-            return None
-        slope = write("Mul", [FLOAT + gate, FLOAT + gate])
-    return write("Max", [slope, write.constant(_HIDDEN)])
+        return write("Cast", [write("Greater", [twin, write.constant(bounds[0])])], to=1)
+    gate = _gate(users)
+    return None if gate is None else write("Mul", [FLOAT + gate, FLOAT + gate])
 
 
 def _gate(users: Sequence[gs.Node]) -> str | None:

@@ -7,15 +7,22 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import ClassVar, Literal
 
+import numpy as np
+import onnx_graphsurgeon as gs
+
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.histogram import Histogram
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.gains import reading_gains
 from onnxq.pipeline.scale_groups import ScaleGroup, scale_groups
 from onnxq.quant import QParams
 from onnxq.quant.choose import qparams_from_range
 from onnxq.quant.ranges import HISTOGRAM_METHODS, RangeOptions, choose_range
+
+_MEAN, _ALIKE = 64, 2.0
+"""The mean weight of a channel, and the ratio of weights below which all count alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +66,9 @@ class ChooseRanges(Pass):
     percentile: float = 99.99
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
+        tensors = model.tensors()
         return {
-            name: (Extremes(), _histogram(group))
+            name: (Extremes(), self._histogram(group, tensors[name], ctx))
             if self.method in HISTOGRAM_METHODS
             else (Extremes(),)
             for group in scale_groups(ctx.plan, _constants(model))
@@ -68,12 +76,15 @@ class ChooseRanges(Pass):
         }
 
     def run(self, model: Model, ctx: Context) -> None:
+        tensors = model.tensors()
         for group in scale_groups(ctx.plan, _constants(model)):
-            qparams = self._qparams(group, ctx)
+            qparams = self._qparams(group, tensors, ctx)
             for name in group.tensors:
                 ctx.qparams[name] = qparams
 
-    def _qparams(self, group: ScaleGroup, ctx: Context) -> QParams:
+    def _qparams(
+        self, group: ScaleGroup, tensors: Mapping[str, gs.Tensor], ctx: Context
+    ) -> QParams:
         if group.fixed is not None or group.spec is None:
             assert group.fixed is not None
             return group.fixed
@@ -81,8 +92,8 @@ class ChooseRanges(Pass):
         extremes = reduce(Extremes().merge, (get(n, Extremes()) for n in group.rounded))
         histogram = None
         if self.method in HISTOGRAM_METHODS:
-            observer = _histogram(group)
-            histogram = reduce(observer.merge, (get(n, observer) for n in group.rounded))
+            found = [get(n, self._histogram(group, tensors[n], ctx)) for n in group.rounded]
+            histogram = reduce(Histogram().merge, found)
         options = RangeOptions(percentile=self.percentile)
         spec = group.spec
         if spec.floors is not None:  # what the gates close on is at their floors already
@@ -90,10 +101,24 @@ class ChooseRanges(Pass):
         low, high = choose_range(self.method, extremes, histogram, spec, options)
         return qparams_from_range(low, high, group.spec)
 
+    def _histogram(self, group: ScaleGroup, tensor: gs.Tensor, ctx: Context) -> Histogram:
+        """The histogram of *tensor* that the range of *group* is chosen from."""
+        return Histogram(
+            floors=None if group.spec is None else group.spec.floors,
+            weights=_weights(tensor, ctx) if self.method == "mse" else None,
+        )
 
-def _histogram(group: ScaleGroup) -> Histogram:
-    """The histogram that the range of *group* is chosen from."""
-    return Histogram(floors=None if group.spec is None else group.spec.floors)
+
+def _weights(tensor: gs.Tensor, ctx: Context) -> tuple[int, ...] | None:
+    """How often values of each channel of *tensor* count; None where all count alike."""
+    shape = ctx.shape(tensor)
+    if shape is None or len(shape) < 2 or not shape[1]:
+        return None
+    gains = reading_gains(tensor, shape[1])
+    if gains is None or not gains.max() > _ALIKE * gains.min():
+        return None
+    weights = np.clip(np.rint(_MEAN * gains / gains.mean()), 1, None)
+    return tuple(int(w) for w in weights)
 
 
 def _constants(model: Model) -> frozenset[str]:

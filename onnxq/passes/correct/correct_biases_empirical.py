@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model, constant_value, consumers, is_constant
-from onnxq.passes.correct._drift import ERROR, FLOAT, SQUARE, WEIGHT, Biased, take_off
+from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, Biased, take_off
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.function import copy_context
 from onnxq.pipeline.registry import get
@@ -112,7 +112,7 @@ def _drift(
     state = means.get(ERROR + name, observer)
     drift, square = state.mean, means.get(SQUARE + name, observer).mean
     if weighted:
-        weight = means.get(WEIGHT + name, observer).mean
+        weight = means.get(WEIGHT + name, observer).mean + LEAST
         drift, square = drift / weight, square / weight
     power = drift**2
     doubt = np.maximum(square - power, 0.0) / max(state.samples - 1, 1)

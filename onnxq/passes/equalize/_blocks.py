@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import numpy as np
@@ -14,6 +15,7 @@ from onnxq.passes._scope import Scope, present
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._ends import Ids, Reader, Source
 from onnxq.pipeline import Context
+from onnxq.pipeline.scaled import SCALED, scaled_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Block:
     Attributes:
         roots: the variables that can be chosen, ascending, int64 [n].
         members: all variables that they stand for.
-        sources: the layers, at least one of them with a SiLU.
+        sources: the layers.
         readers, rounded: as in ``Channels``, those with variables of the block.
         frozen: which roots have to keep the factor 1, bool [n].
         reason: why nothing can be scaled; empty where something can.
@@ -47,8 +49,8 @@ class Block:
         return np.searchsorted(self.roots, self._root_of[ids])
 
 
-def blocks(channels: Channels) -> list[Block]:
-    """The blocks of *channels* with a SiLU, in graph order."""
+def blocks(channels: Channels, *, gated: bool) -> list[Block]:
+    """The blocks of *channels* with a SiLU (*gated*) or those without, in graph order."""
     root_of = channels.roots()
     links: nx.Graph[int] = nx.Graph()
     for source in channels.sources:
@@ -60,8 +62,10 @@ def blocks(channels: Channels) -> list[Block]:
         block_of[list(component)] = number
     block_of = block_of[root_of]
     found = []
-    silus = (s for s in channels.sources if s.sigmoid is not None)
-    for number in dict.fromkeys(int(block_of[s.ids[0]]) for s in silus):
+    silus = {int(block_of[s.ids[0]]) for s in channels.sources if s.sigmoid is not None}
+    for number in dict.fromkeys(int(block_of[s.ids[0]]) for s in channels.sources):
+        if (number in silus) is not gated:
+            continue
         mine = block_of == number
         members = np.flatnonzero(mine)
         roots = np.unique(root_of[members])
@@ -85,7 +89,10 @@ def blocks(channels: Channels) -> list[Block]:
 
 
 def apply(channels: Channels, a: NDArray[np.float64]) -> None:
-    """Scale the sources by *a* [variables], put 1/a into gates, divide the readers' weights."""
+    """Scale the sources by *a* [variables], put 1/a into gates, divide the readers' weights.
+
+    What was measured of scaled tensors is forgotten, and their names are noted in the model.
+    """
     scope, ctx = Scope(channels.model), channels.ctx
     for source in channels.sources:
         factor = a[source.ids]
@@ -104,6 +111,11 @@ def apply(channels: Channels, a: NDArray[np.float64]) -> None:
         factor = a[reader.ids]
         if (factor != 1).any():
             _scale(scope, reader.node, 1, reader.spread(1 / factor))
+    scaled = {t for t, ids in channels.names.items() if (a[ids] != 1).any()}
+    states = {t: s for t, s in ctx.statistics.states.items() if t not in scaled}
+    ctx.statistics = replace(ctx.statistics, states=states)
+    model = channels.model
+    model.metadata[SCALED] = json.dumps(sorted(scaled | scaled_tensors(model)))
 
 
 def _scale(scope: Scope, node: gs.Node, index: int, factor: NDArray[np.float64]) -> None:

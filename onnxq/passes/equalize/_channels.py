@@ -17,10 +17,13 @@ from onnxq.graph import Model, attribute, constant_value, consumers, is_constant
 from onnxq.passes._scope import Scope, is_standard, present
 from onnxq.passes.equalize._ends import Ids, Reader, Source
 from onnxq.pipeline import Context
+from onnxq.pipeline.eligibility import clamp
 
 _SAME = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Relu", "LeakyRelu",
-         "Identity", "Dropout", "Resize", "Upsample")  # fmt: skip
-"""Operators f with f(a·y) = a·f(y) in each channel, for a > 0."""
+         "PRelu", "Pad", "Identity", "Dropout", "Resize", "Upsample")  # fmt: skip
+"""Operators f with f(a·y) = a·f(y) in each channel, for a > 0, some only as ``_same`` says."""
+
+LAST = "is an output of the graph"
 
 
 @dataclass(eq=False)
@@ -31,6 +34,8 @@ class Channels:
         sources, readers: where variables begin and end.
         rounded: tensors that are rounded in their own right, with their variables.
         frozen: by variable, why its factor has to stay 1.
+        ceilings: what a Clip cuts at 0 and at a height: its output, its variables, the height.
+        clips: whether factors go through such a Clip, whose height then limits them.
         names: all tensors that factors reach, with the variables of their channels (axis 1).
         count: how many variables there are.
     """
@@ -38,10 +43,12 @@ class Channels:
     model: Model
     ctx: Context
     scope: Scope
+    clips: bool = False
     sources: list[Source] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
     rounded: list[tuple[gs.Tensor, Ids]] = field(default_factory=list)
     frozen: dict[int, str] = field(default_factory=dict)
+    ceilings: list[tuple[gs.Tensor, Ids, float]] = field(default_factory=list)
     count: int = 0
     names: dict[str, Ids] = field(default_factory=dict)
     _of: dict[int, Ids] = field(default_factory=dict)
@@ -50,12 +57,12 @@ class Channels:
     _inside: set[int] = field(default_factory=set)
 
     @staticmethod
-    def find(model: Model, ctx: Context) -> Channels:
+    def find(model: Model, ctx: Context, *, clips: bool = False) -> Channels:
         """Follow the channels of *model*."""
         model.sort()
         if any(n.op == "Sigmoid" for n in model.graph.nodes):
             ctx.learn(model)
-        found = Channels(model, ctx, Scope(model))
+        found = Channels(model, ctx, Scope(model), clips)
         found._inside.update(id(n) for n in model.graph.nodes)
         for node in list(model.graph.nodes):
             if id(node) not in found._done:
@@ -101,7 +108,7 @@ class Channels:
         self._of[id(tensor)] = ids
         self.names[tensor.name] = ids
         if self.scope.is_output(tensor):
-            self._stop(ids, f"'{tensor.name}' is an output of the graph")
+            self._stop(ids, f"'{tensor.name}' {LAST}")
         for user, _ in consumers(tensor):
             if id(user) not in self._inside:
                 self._stop(ids, f"'{tensor.name}' is read in a sub-graph")
@@ -165,7 +172,10 @@ class Channels:
         """Variables of the outputs of *node*; True where they end well, None where they do not."""
         first = inputs[0]
         if node.op in _SAME and first is not None and len(node.outputs) == 1:
-            return self._same(node, first)
+            same = self._same(node, first)
+            return self._behind(node, same) if node.op == "Relu" else same
+        if node.op == "Clip" and first is not None and self.clips:
+            return self._clip(node, first)
         if node.op == "Concat" and self._axis(node) == 1:
             return self._concat(node, inputs)
         if node.op == "Split" and first is not None and self._axis(node) == 1:
@@ -190,8 +200,32 @@ class Channels:
             or float(attribute(node, "extrapolation_value", 0.0)) != 0.0
         ):
             return None
+        if node.op == "PRelu" and not is_constant(node.inputs[1]):
+            return None
+        if node.op == "Pad" and present(node, 2):
+            value = constant_value(node.inputs[2])
+            if value is None or value.any():
+                return None
         shape = self.ctx.shape(node.outputs[0])
         return [ids] if shape is not None and len(shape) > 1 and shape[1] == ids.size else None
+
+    def _clip(self, node: gs.Node, ids: Ids) -> list[Ids] | None:
+        bounds = clamp(node)
+        if bounds is None or bounds[0] != 0.0 or bounds[1] <= 0.0:
+            return None
+        same = self._behind(node, self._same(node, ids))
+        if same is not None and np.isfinite(bounds[1]):
+            self.ceilings.append((node.outputs[0], ids, bounds[1]))
+        return same
+
+    def _behind(self, node: gs.Node, ids: list[Ids] | None) -> list[Ids] | None:
+        """*ids*, noting that what is rounded is the result of *node* where it alone reads it."""
+        x = node.inputs[0]
+        if ids is not None and self.scope.only_use(x):
+            self.rounded = [
+                (node.outputs[0] if tensor is x else tensor, own) for tensor, own in self.rounded
+            ]
+        return ids
 
     def _axis(self, node: gs.Node) -> int | None:
         axis = int(attribute(node, "axis", 0))

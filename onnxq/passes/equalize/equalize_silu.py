@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._factors import Array, factors, live, noise, spread
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.pipeline.scaled import SCALED, scaled_tensors
 from onnxq.quant import PerAxis
 
 
@@ -71,7 +69,9 @@ class EqualizeSiLU(Pass):
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Channel extremes of what would be scaled; nothing where there is no SiLU."""
-        wanted = [block for block in blocks(Channels.find(model, ctx)) if not block.reason]
+        wanted = [
+            block for block in blocks(Channels.find(model, ctx), gated=True) if not block.reason
+        ]
         rounded = [tensor.name for block in wanted for tensor, _ in block.rounded]
         gated = [s.conv.outputs[0].name for block in wanted for s in block.sources if s.gate]
         return {name: (ChannelExtremes(),) for name in (*rounded, *gated)}
@@ -81,7 +81,7 @@ class EqualizeSiLU(Pass):
         channels = Channels.find(model, ctx)
         by_channel = isinstance(ctx.target.weights.granularity, PerAxis)
         a = np.ones(channels.count)
-        for block in blocks(channels):
+        for block in blocks(channels, gated=True):
             reason = block.reason
             if not reason and (not by_channel or ctx.plan.granularity not in (None, "channel")):
                 reason = "weights have one scale for all channels"
@@ -93,11 +93,6 @@ class EqualizeSiLU(Pass):
                     ctx.decline(source.conv, reason)
         if (a > 1).any():
             apply(channels, a)
-            # what was measured of scaled tensors holds no more
-            scaled = {t for t, ids in channels.names.items() if (a[ids] > 1).any()}
-            states = {t: s for t, s in ctx.statistics.states.items() if t not in scaled}
-            ctx.statistics = replace(ctx.statistics, states=states)
-            model.metadata[SCALED] = json.dumps(sorted(scaled | scaled_tensors(model)))
 
     def _factors(self, block: Block, ctx: Context) -> tuple[Array, str]:
         """Factors by root, all 1 with the reason where they are not worth it."""

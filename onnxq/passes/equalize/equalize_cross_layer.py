@@ -1,0 +1,140 @@
+"""The pass ``equalize-cross-layer``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onnxq.calibrate.channel_extremes import ChannelExtremes
+from onnxq.calibrate.observer import AnyObserver
+from onnxq.graph import Model, constant_value
+from onnxq.passes.equalize._balance import Array, Reading, balance
+from onnxq.passes.equalize._blocks import Block, apply, blocks
+from onnxq.passes.equalize._channels import LAST, Channels
+from onnxq.passes.equalize._ends import Reader
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.quant import PerAxis
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualizeCrossLayer(Pass):
+    """Even out the ranges of channels between layers, where the function in between allows it.
+
+    What it does
+        Scales output channels of a layer by a ≥ 1 (weights and bias) and divides the weights of
+        the layers that read them by a. In between, ``f(a · x) = a · f(x)`` holds for ReLU,
+        LeakyReLU, PReLU, pooling, padding with zeros, resizing, joins and splits; channels that
+        meet in a sum share a factor. ReLU6 and the like, ``clip(x, 0, h)``, stay as they are:
+        a channel that reached R ≤ h on the calibration data gets at most a = h / R, so that no
+        value that was seen is cut.
+
+    Why
+        A tensor has one step, which its widest channel sets. Where ranges differ a hundred times,
+        8 bits leave one or two to most channels. Layers with a scale for each output channel take
+        factors for nothing, those in front always, those behind where they are depthwise.
+
+    Example
+        ``Conv(x, w, b)  Relu  Conv(v)``  becomes  ``Conv(x, a·w, a·b)  Relu  Conv(v / a)``.
+
+    When it declines
+        The tensor is an output of the graph, or reaches an operator that does not treat channels
+        apart or has no stored weights; weights are shared, or have one scale for all channels; or
+        the noise predicted for activations and weights would not go down by a twentieth.
+
+    Numerics
+        The same function up to rounding in float32 on every value that calibration saw; beyond,
+        a clip at h cuts channel c at h / a_c, where the quantized range would have ended too.
+
+    Source
+        Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
+        Correction", section 4.1; here ranges of activations are evened out, not those of weights,
+        because weights have scales by channel. The objective is in ``_balance.py``.
+
+    Attributes:
+        cap: the largest factor, at least 1.
+    """
+
+    name: ClassVar[str] = "equalize-cross-layer"
+    stage: ClassVar[Stage] = Stage.EQUALIZE
+    preserves: ClassVar[float | None] = 1e-4
+
+    cap: float = 64.0
+
+    def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
+        """Channel extremes of what would be scaled."""
+        channels = Channels.find(model, ctx, clips=True)
+        wanted = [block for block in blocks(channels, gated=False) if not block.reason]
+        return {t.name: (ChannelExtremes(),) for block in wanted for t, _ in block.rounded}
+
+    def run(self, model: Model, ctx: Context) -> None:
+        """Choose factors block by block, then scale sources and readers."""
+        channels = Channels.find(model, ctx, clips=True)
+        by_channel = isinstance(ctx.target.weights.granularity, PerAxis)
+        by_channel = by_channel and ctx.plan.granularity in (None, "channel")
+        highest = np.full(channels.count, self.cap)
+        a = np.ones(channels.count)
+        for block in blocks(channels, gated=False):
+            reason = block.reason
+            if not block.readers and reason.endswith(LAST):
+                continue  # the last layers, which nothing could scale back
+            if not reason and not by_channel:
+                reason = "weights have one scale for all channels"
+            if not reason:
+                self._ceilings(channels, block, ctx, highest)
+                chosen, left = self._factors(block, ctx, highest)
+                if left > 0.95:
+                    reason = "the noise predicted would not go down"
+                else:
+                    a[block.members] = chosen[block.where(block.members)]
+            if reason:
+                for source in block.sources:
+                    ctx.decline(source.conv, reason)
+        if (a > 1).any():
+            apply(channels, a)
+
+    def _ceilings(self, channels: Channels, block: Block, ctx: Context, highest: Array) -> None:
+        """Lower *highest* [variables] to what the clips that *block* goes through leave."""
+        rounded = {t.name for t, _ in block.rounded}
+        for tensor, ids, height in channels.ceilings:
+            mine = block.has(ids)
+            if not mine.any():
+                continue
+            if tensor.name not in rounded:  # not what is rounded: what it reaches is not known
+                highest[ids[mine]] = 1.0
+                continue
+            reached = ctx.statistics.get(tensor.name, ChannelExtremes()).magnitude
+            room = np.divide(
+                height, reached, out=np.full_like(reached, self.cap), where=reached > 0
+            )
+            highest[ids[mine]] = np.minimum(highest[ids], np.maximum(room, 1.0))[mine]
+
+    def _factors(self, block: Block, ctx: Context, highest: Array) -> tuple[Array, float]:
+        """Factors by root, and the share of the predicted noise that is left."""
+        limit = np.full(block.roots.size, self.cap)
+        np.minimum.at(limit, block.where(block.members), highest[block.members])
+        limit[block.frozen] = 1.0
+        ranges = []
+        for tensor, ids in block.rounded:
+            own, mine = np.zeros(block.roots.size), block.has(ids)
+            size = ctx.statistics.get(tensor.name, ChannelExtremes()).magnitude
+            np.maximum.at(own, block.where(ids[mine]), size[mine])
+            ranges.append(own)
+        readings = [_reading(reader, block) for reader in block.readers]
+        return balance(ranges, readings, limit)
+
+
+def _reading(reader: Reader, block: Block) -> Reading:
+    """The weight of *reader* as rows over the variables of *block*."""
+    weight = np.asarray(constant_value(reader.node.inputs[1]), np.float64)
+    if weight.ndim == 2:
+        weight = weight if reader.axis == 1 else weight.T
+    flat = weight.reshape(*weight.shape[:2], -1)
+    mine = block.has(reader.ids)
+    place = np.full(reader.ids.size, -1)
+    place[mine] = block.where(reader.ids[mine])
+    by_group = place.reshape(reader.groups, -1)
+    where = np.repeat(by_group, len(flat) // reader.groups, axis=0)
+    return Reading(np.abs(flat).max(axis=2), np.square(flat).sum(axis=2), where)
