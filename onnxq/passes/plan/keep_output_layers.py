@@ -19,9 +19,10 @@ class KeepOutputLayers(Pass):
     """Leave the layers that write the outputs in float, where they are a small part of the work.
 
     What it does
-        Finds the planned layers with weights whose quantized result no other integer layer reads,
-        and whose kernel cannot hand on a float result. Where all of them together do at most
-        ``percent`` of the multiply-accumulates, they stay in float.
+        Finds the planned layers with weights whose quantized result no other integer layer (nor a
+        layer that the user keeps in float) reads, and whose kernel cannot hand on a float result.
+        Where all of them together do at most ``percent`` of the multiply-accumulates, they stay in
+        float.
 
     Why
         Behind an output layer nothing averages its rounding: 256 codes are then all the values that
@@ -87,4 +88,24 @@ def _writes_output(node: gs.Node, ctx: Context) -> bool:
                 waiting.append(user.outputs[0])
             elif behind is not None and index in behind.inputs:
                 return False
-    return True
+    return not _feeds_excluded(node, ctx)
+
+
+def _feeds_excluded(node: gs.Node, ctx: Context) -> bool:
+    """Whether a layer that the user excluded reads what *node* computes, through float nodes.
+
+    It averages the rounding as an integer layer would: excluding a layer makes no output layer of
+    the one before it.
+    """
+    seen: set[int] = set()
+    waiting = list(node.outputs)
+    while waiting:
+        for user, _ in consumers(waiting.pop()):
+            if id(user) in seen or user.name in ctx.plan.nodes:
+                continue
+            seen.add(id(user))
+            rule = ctx.target.rules.get(user.op)
+            if user.name in ctx.plan.excluded and rule and rule.role is Role.COMPUTE:
+                return True
+            waiting += user.outputs
+    return False

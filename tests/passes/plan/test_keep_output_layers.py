@@ -42,3 +42,16 @@ def test_a_float_result_needs_no_exception() -> None:
     _, ctx = run(text, RECIPE)
     assert "last" in ctx.plan.nodes
     assert not ctx.plan.excluded and not ctx.journal.declines
+
+
+def test_what_feeds_an_excluded_layer_is_no_output_layer() -> None:
+    text = """g (float[1,3,8,8] x) => (float[1,4,8,8] y)
+        <float[8,3,3,3] w, float[8,8,1,1] v, float[4,8,1,1] u>
+        { [first] a = Conv <pads = [1,1,1,1]> (x, w)  [sig] s = Sigmoid (a)  [mul] m = Mul (a, s)
+          [body] b = Conv (m, v)  [head] y = Conv (b, u) }"""
+    whole = run(text, f"{RECIPE}{{percent=90}}")[1]
+    assert "first" in whole.plan.nodes and "body" in whole.plan.nodes
+    passes = f'exclude-nodes{{patterns=["body"]}},{RECIPE}{{percent=90}}'
+    _, ctx = run(text, passes)
+    assert "first" in ctx.plan.nodes
+    assert "output layer" not in ctx.plan.excluded["body"]
