@@ -153,3 +153,24 @@ def test_nothing_to_quantize(folder, capsys) -> None:
     assert run(bare) == 0
     assert "nothing was quantized" in " ".join(capsys.readouterr().out.split())
     assert [n.op_type for n in onnx.load("out.onnx").graph.node] == ["Neg"]
+
+
+def test_a_report_with_a_metric_of_the_user(folder, capsys) -> None:
+    assert run([*BASE, "--quiet"]) == 0
+    (folder / "mine.py").write_text(
+        "def worst(real, other):\n    return max(abs(real[n] - other[n]).max() for n in real)\n"
+    )
+    base = ["report", "residual.onnx", "out.onnx", "--data", "samples.npz", "--json"]
+    assert run([*base, "--metric", "mine:worst"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = report["sensitivity"]
+    assert found["metric"]["name"] == "worst"
+    assert found["metric"]["float"] == 0
+    assert 0 < found["metric"]["quantized"] <= report["summary"]["outputs"][0]["max_error"] * 1.01
+    assert found["layers_measured"] == found["layers"] > 0
+    assert run([*base, "--budget", "0"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["sensitivity"]["approximated"]
+    assert report["sensitivity"]["layers_measured"] == 0
+    assert run([*base, "--metric", "mine:none"]) == 2
+    assert "metric function 'mine:none' cannot be imported" in err(capsys)
