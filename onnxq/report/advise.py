@@ -183,11 +183,14 @@ def _entries(
     # a few samples measured the gain, all of the report's samples what it starts from
     start = _overall(report["summary"]["outputs"])
     shift = 0.0 if start is None else start - sensitivity.whole.sqnr_db
-    before = sensitivity.whole.sqnr_db
+    before, metric = sensitivity.whole.sqnr_db, sensitivity.whole.metric
     found = []
     for step in advice.steps:
         after = step.outcome.sqnr_db
         text = f"the outputs gain {_gain(after, before):.1f} dB"
+        if metric is not None and step.outcome.metric is not None:
+            text = f"the metric goes from {metric:.4g} to {step.outcome.metric:.4g}"
+            metric = step.outcome.metric
         if step.together:
             names = ", ".join(f"'{layers[n]['node']}'" for n in step.together)
             text += f"; together with {names}, which rounds the same values"

@@ -10,6 +10,7 @@ import pytest
 
 import onnxq
 from onnxq.api.finish import measured
+from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.advise import Effort, advise
 from onnxq.report.isolated import Isolated
@@ -50,6 +51,26 @@ def gated() -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
     return onnxq.quantize(proto, data=feeds, target="x86", report_detail="basic"), feeds[:4]
 
 
+def equalized() -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
+    """Channels of very different range in front of a SiLU, whose gate gets a factor."""
+    proto = parse(GATED)
+    for i, tensor in enumerate(proto.graph.initializer):
+        values = onnx.numpy_helper.to_array(tensor).copy()
+        if tensor.name in ("w1", "b1"):
+            values *= np.logspace(-1.5, 0.5, 8).reshape(-1, *[1] * (values.ndim - 1))
+            proto.graph.initializer[i].CopyFrom(
+                onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name)
+            )
+    rng = np.random.default_rng(3)
+    feeds = [{"x": rng.normal(size=(1, 4, 6, 6)).astype(np.float32)} for _ in range(12)]
+    result = onnxq.quantize(proto, data=feeds, target="x86", report_detail="full")
+    assert scaled_tensors(result.model), "the pass equalize-silu did something"
+    assert all(
+        e["effect"] or e["isolated_sqnr_db"] in (None, 999.0) for e in result.report["layers"]
+    )
+    return result, feeds[:4]
+
+
 def digits(name: str, **options: Any) -> onnxq.Result:
     return onnxq.quantize(
         MODELS / f"{name}.onnx", data=MODELS / "digits_calibration.npz", target="x86", **options
@@ -65,7 +86,7 @@ def resnet() -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
     return digits("digits_resnet", recipe="fast"), images("digits_resnet", 4)
 
 
-@pytest.mark.parametrize("make", [plain, gated, resnet])
+@pytest.mark.parametrize("make", [plain, gated, equalized, resnet])
 def test_all_off_is_the_float_network_and_all_on_the_quantized_one(make: Any) -> None:
     result, feeds = make()
     found = isolated(result, feeds)
@@ -185,6 +206,9 @@ def report_on(effort: Effort, **options: Any) -> dict[str, Any]:
     errors = measured(result.original, result.model, result.ctx, kept.watch(feeds), (), full=True)
     assert errors.isolated is not None
     report = dict(result.report)
+    for entry in report["layers"]:
+        sums = errors.isolated.layer(entry["node"])
+        entry["isolated_noise_to_signal"] = sums.noise_to_signal if sums else None
     advise(report, errors.isolated, kept, effort=effort, **options)
     return report
 
@@ -211,6 +235,24 @@ def test_the_budget_is_kept_and_reported() -> None:
     none = report_on(Effort(budget_s=0.0))
     assert none["sensitivity"]["layers_measured"] == 0
     assert none["recommendation"] == []
+
+
+def test_of_many_layers_blocks_say_which_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxq.report.advise.MANY", 2)
+    whole = report_on(Effort(budget_s=1e9))
+    assert whole["sensitivity"]["method"].endswith("ordered by blocks of layers")
+    assert all(e["effect"] and "estimated" not in e["effect"] for e in whole["layers"])
+    alone = {e["node"]: e["effect"]["alone_sqnr_db"] for e in whole["layers"]}
+    ticks = ticking()
+    part = report_on(Effort(budget_s=12.0, clock=lambda: next(ticks)))
+    marked = {e["node"]: e["effect"] for e in part["layers"] if e["effect"].get("estimated")}
+    assert 1 <= len(marked) <= 3
+    assert part["sensitivity"]["layers_measured"] == 4 - len(marked)
+    for node, effect in marked.items():  # a block is one layer here
+        assert effect["alone_sqnr_db"] == pytest.approx(alone[node], abs=0.01)
+        assert effect["recovered_db"] is None
+    measured_ = [n for n in alone if n not in marked]
+    assert max(alone[n] for n in measured_) <= min(alone[n] for n in marked)
 
 
 def test_the_same_twice() -> None:
