@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from onnxq.errors import UnsupportedModelError
+from onnxq.errors import DataError, UnsupportedModelError
 from onnxq.report.entries import finite
 from onnxq.report.isolated import Isolated
 from onnxq.report.recommend import Advice, Recommender
@@ -49,7 +49,28 @@ def advise(
     *kept* has the samples. Two thirds of the time go to the layers' effects, the rest to the
     recommendation; layers with the largest noise of their own come first, of more than ``MANY``
     those for which blocks of layers let expect the largest effect.
+
+    Raises:
+        OptionError: the metric fails.
     """
+    try:
+        _advise(report, isolated, kept, effort, providers)
+    except (UnsupportedModelError, DataError) as error:  # the rest of the report stands
+        _nothing(report, f"ONNX Runtime cannot run the graph with switches: {error.why}")
+
+
+def _nothing(report: dict[str, Any], reason: str) -> None:
+    report["sensitivity"], report["recommendation"] = None, []
+    note(report, f"what layers do to the outputs was not measured: {reason}")
+
+
+def _advise(
+    report: dict[str, Any],
+    isolated: Isolated,
+    kept: Spread,
+    effort: Effort,
+    providers: Sequence[Provider],
+) -> None:
     start = effort.clock()
     report["recommendation"] = []
     for entry in report["layers"]:
@@ -58,22 +79,16 @@ def advise(
     # others read codes that were made for their neighbours, and compute in float
     groups = [g for g in isolated.groups if g.node in layers]
     reason = _too_large(isolated, len(groups))
-    sensitivity = None
-    if not reason:
-        macs = {node: float(e["macs"] or 0) for node, e in layers.items()}
-        total = float(report["summary"].get("macs") or sum(macs.values()))
-        samples = kept.take(enough(len(layers), total, kept.most))
-        try:
-            sensitivity = Sensitivity(
-                isolated.original, groups, isolated.values, samples, macs,
-                metric=effort.metric, providers=providers,
-            )  # fmt: skip
-        except UnsupportedModelError as error:
-            reason = f"ONNX Runtime cannot load the graph with switches: {error.why}"
-    if sensitivity is None:
-        report["sensitivity"] = None
-        note(report, f"what layers do to the outputs was not measured: {reason}")
+    if reason:
+        _nothing(report, reason)
         return
+    macs = {node: float(e["macs"] or 0) for node, e in layers.items()}
+    total = float(report["summary"].get("macs") or sum(macs.values()))
+    samples = kept.take(enough(len(layers), total, kept.most))
+    sensitivity = Sensitivity(
+        isolated.original, groups, isolated.values, samples, macs,
+        metric=effort.metric, providers=providers,
+    )  # fmt: skip
     candidates = {node: macs[node] for node in sensitivity.index if node in layers}
     exact = {g.node for g in isolated.exact}
     rank = [node for node in layers if node in candidates]  # worst isolated first, see the report
@@ -188,6 +203,8 @@ def _entries(
     for step in advice.steps:
         after = step.outcome.sqnr_db
         text = f"the outputs gain {_gain(after, before):.1f} dB"
+        if math.isinf(after):
+            text = "the outputs are exact then"
         if metric is not None and step.outcome.metric is not None:
             text = f"the metric goes from {metric:.4g} to {step.outcome.metric:.4g}"
             metric = step.outcome.metric

@@ -20,9 +20,9 @@ from onnxq.report.sensitivity import Clock, Effect, Outcome, Sensitivity
 
 #: A step has to gain this many dB at the outputs.
 GAIN_DB = 0.5
-#: The chosen layers may have this share of all multiply-accumulates together; a step that takes
-#: away half of the noise may go beyond.
-SHARE = 0.10
+#: The chosen layers may have this share of all multiply-accumulates together. While the outputs are
+#: below ``POOR_DB``, a step that takes away half of the noise may go beyond.
+SHARE, POOR_DB = 0.10, 20.0
 #: Layers at most.
 MOST = 8
 #: Outputs with an SQNR from here on need nothing.
@@ -182,7 +182,8 @@ class Recommender:
     def _fits(
         self, nodes: frozenset[str], chosen: frozenset[str], gain: float, now: Outcome
     ) -> bool:
-        return self._share(nodes | chosen) <= SHARE or gain >= now.loss / 2
+        ruined = now.sqnr_db < POOR_DB and gain >= now.loss / 2
+        return ruined or self._share(nodes | chosen) <= SHARE
 
     def _place(self, nodes: frozenset[str]) -> list[int]:
         return sorted(self.rank.get(n, len(self.rank)) for n in nodes)

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxq.errors import OptionError
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.groups import Group
 from onnxq.report.parts import shapes_for
@@ -103,7 +104,8 @@ class Sensitivity:
         whole: the outcome with all layers quantized.
 
     Raises:
-        UnsupportedModelError: ONNX Runtime cannot load the graph.
+        UnsupportedModelError, DataError: ONNX Runtime cannot load or run the graph.
+        OptionError: the metric fails.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class Sensitivity:
         self._chains = list(in_order(chains, samples, self.workers))
         if metric is not None:
             pairs = [(c[0].outputs, c[0].outputs) for c in self._chains]
-            self._ideal = float(np.mean([metric(*pair) for pair in pairs]))
+            self._ideal = float(np.mean([self._metric(*pair) for pair in pairs]))
         (self.whole,) = self.outcomes([on])
 
     def outcomes(self, settings: Iterable[Switches]) -> Iterator[Outcome]:
@@ -166,7 +168,7 @@ class Sensitivity:
                     outcome.sums[name] = outcome.sums.get(name, ErrorSums()).merge(more)
                 outcome.losses.append(_noise(sums))
                 if self.metric is not None:
-                    metrics.append(float(self.metric(real, other)))
+                    metrics.append(self._metric(real, other))
                     outcome.losses[-1] = abs(metrics[-1] - (self._ideal or 0.0))
             outcome.metric = float(np.mean(metrics)) if metrics else None
             yield outcome
@@ -228,6 +230,18 @@ class Sensitivity:
         on = self.on.copy()
         on[[self.index[node] for node in nodes]] = False
         return on
+
+    def _metric(self, real: Outputs, other: Outputs) -> float:
+        assert self.metric is not None
+        try:
+            return float(self.metric(real, other))
+        except Exception as error:  # whatever the user's function raises
+            raise OptionError(
+                "the metric failed on a sample",
+                why=f"{type(error).__name__}: {error}",
+                hint="it takes the float and the quantized outputs, arrays by name, and returns "
+                "a number",
+            ) from error
 
     def _outputs(self, on: Switches, sample: int) -> tuple[Outputs, Outputs]:
         chains = self._chains[sample]

@@ -152,3 +152,11 @@ def test_it_shows_in_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     text = console.export_text()
     assert "conv2" in text.split("Recommended")[1]
     assert "in float" in text
+
+
+def test_layers_that_are_most_of_the_work_are_not_listed_where_the_outputs_are_fair() -> None:
+    result = onnxq.quantize(
+        network(), data=samples(40), target="x86", recipe="fast", report_detail="full"
+    )
+    assert 20 < sqnr(result.report) < 40
+    assert sum(e["macs_percent"] for e in result.report["recommendation"]) <= 10

@@ -10,6 +10,7 @@ import pytest
 
 import onnxq
 from onnxq.api.finish import measured
+from onnxq.errors import OptionError, UnsupportedModelError
 from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.advise import Effort, advise
@@ -322,3 +323,23 @@ def test_mobilenet() -> None:
     assert found["segments"] == 8
     (output,) = result.report["summary"]["outputs"]
     assert found["sqnr_db"] == pytest.approx(output["sqnr_db"], abs=1.0)
+
+
+def test_a_metric_that_fails_is_the_users_error() -> None:
+    def broken(real: Any, other: Any) -> float:
+        return float(real["nothing"])
+
+    with pytest.raises(OptionError, match="metric failed") as caught:
+        report_on(Effort(1e9, broken))
+    assert "KeyError" in str(caught.value.why)
+
+
+def test_what_cannot_run_leaves_the_rest_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise UnsupportedModelError("no", why="it is refused")
+
+    monkeypatch.setattr("onnxq.report.advise.Sensitivity", refuse)
+    report = report_on(Effort())
+    assert report["sensitivity"] is None
+    assert report["layers"]
+    assert any("it is refused" in note for note in report["notes"])
