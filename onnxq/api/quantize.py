@@ -18,7 +18,8 @@ from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
 from onnxq.report.advise import Effort, advise
 from onnxq.report.build import Facts, build
-from onnxq.report.sensitivity import Metric, Spread
+from onnxq.report.sensitivity import Metric
+from onnxq.report.spread import Spread
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.providers import parse_providers
 from onnxq.targets import Target, detect, get_target

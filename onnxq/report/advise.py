@@ -11,8 +11,10 @@ from typing import Any
 from onnxq.errors import DataError, UnsupportedModelError
 from onnxq.report.entries import finite
 from onnxq.report.isolated import Isolated
+from onnxq.report.outcome import Effect
 from onnxq.report.recommend import Advice, Recommender
-from onnxq.report.sensitivity import Clock, Effect, Metric, Sensitivity, Spread, enough
+from onnxq.report.sensitivity import Clock, Metric, Sensitivity
+from onnxq.report.spread import Spread, enough
 from onnxq.runtime.providers import Provider
 
 #: Layers of a model from which nothing is measured here, and bytes of constants likewise.

@@ -27,8 +27,8 @@ from onnxq.report.matching import Matching, match
 from onnxq.report.measure import Errors, measure
 from onnxq.report.pair import Pair, make_pair
 from onnxq.report.relaxed import MOVES
-from onnxq.report.sensitivity import Spread
 from onnxq.report.skeleton import COMPUTE, op_class
+from onnxq.report.spread import Spread
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
 from onnxq.runtime.providers import Provider

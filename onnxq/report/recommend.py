@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from onnxq.report.groups import Group
-from onnxq.report.sensitivity import Clock, Effect, Outcome, Sensitivity
+from onnxq.report.outcome import Effect, Outcome
+from onnxq.report.sensitivity import Clock, Sensitivity
 
 #: A step has to gain this many dB at the outputs.
 GAIN_DB = 0.5

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, pairwise, product
 from math import prod
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from onnxq.errors import OptionError
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.groups import Group
+from onnxq.report.outcome import Effect, Outcome, noise_of
 from onnxq.report.parts import shapes_for
 from onnxq.report.segments import Chain, Segments
 from onnxq.report.switches import switchable
@@ -37,53 +36,6 @@ Clock = Callable[[], float]
 
 #: Multiply-accumulates below which a network is not cut: a run takes less than what cutting costs.
 _SMALL = 5_000_000
-
-
-@dataclass
-class Outcome:
-    """The outputs of one setting of the switches against the float network's.
-
-    Attributes:
-        sums: by output, over all samples.
-        metric: the user's metric, its mean over the samples; None where there is none.
-        ideal: the metric of the float network against itself.
-        losses: ``loss`` of each sample.
-    """
-
-    sums: dict[str, ErrorSums] = field(default_factory=dict)
-    metric: float | None = None
-    ideal: float | None = None
-    losses: list[float] = field(default_factory=list)
-
-    @property
-    def loss(self) -> float:
-        """What is to become less: how far the metric is from ideal, ``noise`` without a metric."""
-        if self.metric is None or self.ideal is None:
-            return self.noise
-        return abs(self.metric - self.ideal)
-
-    @property
-    def noise(self) -> float:
-        """Noise relative to the signal, the mean over the outputs; 0 where there is no signal."""
-        return _noise(self.sums)
-
-    @property
-    def sqnr_db(self) -> float:
-        """``noise`` in dB; inf without noise."""
-        return -10.0 * math.log10(self.noise) if self.noise > 0 else math.inf
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a layer does to the outputs.
-
-    Attributes:
-        alone: only it is quantized.
-        without: all but it are quantized.
-    """
-
-    alone: Outcome
-    without: Outcome
 
 
 class Sensitivity:
@@ -166,7 +118,7 @@ class Sensitivity:
                 for name, more in sums.items():
                     more.add(real[name], other[name])
                     outcome.sums[name] = outcome.sums.get(name, ErrorSums()).merge(more)
-                outcome.losses.append(_noise(sums))
+                outcome.losses.append(noise_of(sums))
                 if self.metric is not None:
                     metrics.append(self._metric(real, other))
                     outcome.losses[-1] = abs(metrics[-1] - (self._ideal or 0.0))
@@ -248,11 +200,6 @@ class Sensitivity:
         return chains[0].outputs, self.segments.run(on, chains)
 
 
-def _noise(sums: Mapping[str, ErrorSums]) -> float:
-    found = [s.noise / s.signal for s in sums.values() if s.signal > 0]
-    return float(np.mean(found)) if found else 0.0
-
-
 def product_of(settings: Iterable[Switches], samples: range) -> Iterator[tuple[Switches, int]]:
     """Each of *settings* with each sample; settings are taken one by one."""
     for on in settings:
@@ -266,51 +213,3 @@ def _comparable(real: Any, other: Any) -> bool:
         and real.dtype.kind == "f"
         and real.shape == other.shape
     )
-
-
-def enough(layers: int, macs: float, most: int) -> int:
-    """How many samples to measure *layers* of a network of *macs* on: from 4 to *most*.
-
-    Many where runs are short; a number that does not depend on the machine.
-    """
-    work = 2.0 * max(layers, 1) * max(macs, 1.0)
-    return int(np.clip(_WORK / work, min(4, most), most))
-
-
-#: Multiply-accumulates of all runs together that are taken for some ten seconds.
-_WORK = 250e9
-
-
-#: Bytes of samples that are kept.
-_HELD = 1 << 26
-
-
-class Spread:
-    """Keeps some samples of a stream, evenly spread, however long it is.
-
-    At least 4 of them; 64 MB where these take no more.
-    """
-
-    def __init__(self, most: int = 32) -> None:
-        self.most, self.step = most, 1
-        self.kept: list[Feed] = []
-        self._size = 0
-
-    def watch(self, feeds: Iterable[Feed]) -> Iterator[Feed]:
-        """*feeds*, unchanged; keeps some of them."""
-        for i, feed in enumerate(feeds):
-            if i % self.step == 0:
-                self.kept.append(feed)
-                self._size += sum(v.nbytes for v in feed.values())
-            if len(self.kept) > 2 * self.most or (self._size > _HELD and len(self.kept) > 8):
-                self.kept, self.step = self.kept[::2], 2 * self.step
-                self._size //= 2
-            yield feed
-
-    def take(self, count: int) -> list[Feed]:
-        """*count* of them, or as many as there are."""
-        count = min(count, len(self.kept))
-        return [self.kept[i * len(self.kept) // count] for i in range(count)]
-
-
-__all__ = ["Effect", "Metric", "Outcome", "Sensitivity", "Spread", "enough", "monotonic"]

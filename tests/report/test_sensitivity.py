@@ -15,8 +15,10 @@ from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.advise import Effort, advise
 from onnxq.report.isolated import Isolated
+from onnxq.report.outcome import Outcome
 from onnxq.report.segments import Segments
-from onnxq.report.sensitivity import Outcome, Sensitivity, Spread, enough
+from onnxq.report.sensitivity import Sensitivity
+from onnxq.report.spread import Spread, enough
 from onnxq.report.switches import switchable
 from onnxq.runtime.session import Session
 from tests.api.support import network, samples
