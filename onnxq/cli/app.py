@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from onnxq.cli.demo import demo
+from onnxq.cli.diff import diff
 from onnxq.cli.explain import explain
+from onnxq.cli.gate import gate
 from onnxq.cli.inspect import inspect
 from onnxq.cli.passes import passes
 from onnxq.cli.quantize import quantize
@@ -43,5 +45,7 @@ def _root(
     """Quantize ONNX models, and see where the accuracy goes."""
 
 
-for _command in (quantize, inspect, report, run, passes, explain, targets, recipe, demo):
+for _command in (
+    quantize, inspect, report, diff, gate, run, passes, explain, targets, recipe, demo,
+):  # fmt: skip
     app.command()(_command)

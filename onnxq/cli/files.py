@@ -7,10 +7,11 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from onnxq.errors import OptionError, OutputError
+from onnxq.errors import DataError, OptionError, OutputError
 
-REPORT_FORMATS = (".json",)
+REPORT_FORMATS = (".json", ".html", ".md", ".xml")
 
 
 def check_output(path: Path, *, inputs: Iterable[Path | None] = ()) -> None:
@@ -52,14 +53,60 @@ def check_report(path: Path) -> None:
     check_output(path)
 
 
-def write_report(report: Mapping[str, object], path: Path) -> None:
+def write_report(report: Mapping[str, Any], path: Path) -> None:
     """Write *report* to *path* in the format of its extension.
 
     Raises:
         OutputError: the disk refuses.
     """
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    write_text(_rendered(report, path.suffix), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write *text* to *path* in UTF-8, whole or not at all.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """The JSON report in *path*.
+
+    Raises:
+        DataError: there is none, or it is no report.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"no such report: {path}", why=_reason(error)) from error
+    except ValueError as error:
+        raise DataError(f"{path} is no JSON file", why=str(error)) from error
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if schema != "onnxq-report/1":
+        raise DataError(
+            f"{path} is no report of onnxq",
+            why=f"its schema is {schema!r}, not 'onnxq-report/1'",
+            hint="onnxq quantize … --report REPORT.json writes one",
+        )
+    return dict(found)
+
+
+def _rendered(report: Mapping[str, Any], suffix: str) -> str:
+    if suffix == ".html":
+        from onnxq.report.html import to_html
+
+        return to_html(report)
+    if suffix == ".md":
+        from onnxq.report.markdown import to_markdown
+
+        return to_markdown(report)
+    if suffix == ".xml":
+        from onnxq.report.junit import to_junit
+
+        return to_junit(report)
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
 
 def named(reports: Sequence[Path]) -> dict[str, Path]:
