@@ -24,8 +24,8 @@ from onnxq.runtime.coverage import kernels
 from onnxq.runtime.providers import parse_providers
 from onnxq.targets import Target, detect, get_target
 
-#: Seconds for what layers do to the outputs, where a full report is asked for and where not.
-FULL_S, BRIEF_S = 15.0, 5.0
+#: Seconds for what layers do to the outputs in a full report.
+EFFECTS_S = 15.0
 
 
 def quantize(
@@ -46,7 +46,7 @@ def quantize(
     providers: str | Sequence[str] = (),
     statistics: str | PathLike[str] | None = None,
     report_data: Any = None,
-    report_detail: Literal["full", "basic"] | None = None,
+    report_detail: Literal["full", "layers", "basic"] | None = None,
     random_data: bool = False,
     io_dtype: str | None = None,
     max_opset: int | None = None,
@@ -78,10 +78,11 @@ def quantize(
         providers: ONNX Runtime execution providers, in order.
         statistics: a file of measured statistics, reused where it fits, else written.
         report_data: samples for the report, instead of those held out from *data*.
-        report_detail: ``"basic"``: errors as they add up along the network. ``"full"``: also each
-            layer's isolated error, where it comes from, and statistics of tensors, which takes
-            about ten times as long as running the float model, and what it does to the outputs,
-            for up to 15 s (5 s unless asked for). None: full, except for ``fast``.
+        report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also
+            each layer's isolated error, where it comes from, and statistics of tensors, which
+            takes about ten times as long as running the float model on the samples. ``"full"``:
+            also what each layer does to the outputs, and which to keep in float, for up to 15 s.
+            None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         max_opset: the highest opset that the result may need.
@@ -126,6 +127,7 @@ def quantize(
     )  # fmt: skip
     bytes_float = serialized_size(work)
     ctx.measure, ctx.probe = run.measure, run.probe
+    ctx.keeps_statistics = statistics is not None
 
     before = [p for p in steps.passes if p.stage < Stage.EMIT]
     after = [p for p in steps.passes if p.stage >= Stage.EMIT]
@@ -140,10 +142,10 @@ def quantize(
     progress.stage("verify")
     done = kernels(work, chosen)
     progress.stage("report")
-    full = report_detail == "full" or (report_detail is None and steps.name != "fast")
+    detail = report_detail or ("basic" if steps.name == "fast" else "layers")
     kept = Spread()
     feeds = kept.watch(run.report_feeds())
-    errors = measured(original, work, ctx, feeds, chosen, full=full)
+    errors = measured(original, work, ctx, feeds, chosen, full=detail != "basic")
     warn(ctx, done)
     described = run.facts()
     describe(work, limits, steps, profile, described)
@@ -160,8 +162,8 @@ def quantize(
         kernels=done,
     )
     report = build(original, ctx, errors, facts)
-    if errors.isolated is not None and ctx.plan.nodes:
-        effort = Effort(FULL_S if report_detail == "full" else BRIEF_S, metric)
+    if detail == "full" and errors.isolated is not None and ctx.plan.nodes:
+        effort = Effort(EFFECTS_S, metric)
         advise(report, errors.isolated, kept, effort=effort, providers=chosen)
     result = Result(work, report, original, ctx)
     demand(result, require_quantized, min_sqnr)

@@ -63,6 +63,8 @@ class Context:
         measure: runs the model on the calibration data; set by the caller, since passes never
             import a runtime.
         probe: measures types and shapes on one sample; set by the caller likewise.
+        keeps_statistics: whether what is measured is kept for other choices, which then should
+            not need another run.
     """
 
     target: Target
@@ -76,6 +78,7 @@ class Context:
     journal: Journal = field(default_factory=Journal)
     measure: Observe | None = None
     probe: Probe | None = None
+    keeps_statistics: bool = False
 
     def observe(self, model: Model, wanted: Wanted) -> Statistics:
         """Run *model* on the calibration data for what of *wanted* is not yet measured.

@@ -111,11 +111,10 @@ def test_statistics_are_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert file.read_bytes() == kept
     for options in (
         {"exclude": ("conv2",)},
-        {"recipe": "fast"},
+        {"calibration": "minmax"},
         {"calibration": "percentile"},
         {"calibration": "entropy"},
         {"target": "x86-vnni"},
-        {"granularity": "tensor"},
     ):
         chosen = {"target": "x86", **options}
         onnxq.quantize(network(), data=samples(), statistics=file, **chosen)

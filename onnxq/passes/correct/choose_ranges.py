@@ -67,13 +67,16 @@ class ChooseRanges(Pass):
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         tensors = model.tensors()
-        return {
-            name: (Extremes(), self._histogram(group, tensors[name], ctx))
-            if self.method in HISTOGRAM_METHODS
-            else (Extremes(),)
-            for group in scale_groups(ctx.plan, _constants(model))
-            for name in group.rounded
-        }
+        wanted: dict[str, tuple[AnyObserver, ...]] = {}
+        for group in scale_groups(ctx.plan, _constants(model)):
+            for name in group.rounded:
+                wanted[name] = (Extremes(),)
+                if self.method in HISTOGRAM_METHODS:
+                    own = self._histogram(group, tensors[name], ctx)
+                    wanted[name] += (own,)
+                    if ctx.keeps_statistics and own.weights is not None:
+                        wanted[name] += (replace(own, weights=None),)  # for the other methods
+        return wanted
 
     def run(self, model: Model, ctx: Context) -> None:
         tensors = model.tensors()
