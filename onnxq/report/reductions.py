@@ -57,7 +57,10 @@ class Reducer:
     ) -> None:
         self.model = model
         self.shapes, self.vary = dict(shapes), vary
-        self.opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+        if not versions:  # a model of other domains' operators alone
+            model.opset_import.add(domain="", version=17)
+        self.opset = versions[0] if versions else 17
         self._sections: list[_Section] = []
         self._constants: dict[tuple[str, bytes], str] = {}
         self._made: dict[tuple[Any, ...], str] = {}
