@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.graph import Model
 
 SCALED = "onnxq.scaled"
-"""Key of the metadata: a JSON list of names of tensors whose channels were multiplied."""
+"""Key of the metadata: JSON with factors of channels, and by tensor name which of them apply."""
 
 
 def scaled_tensors(model: Model) -> frozenset[str]:
     """Names of the tensors of *model* that cannot be compared with those of the original."""
-    return frozenset(json.loads(model.metadata.get(SCALED, "[]")))
+    return frozenset(scale_factors(model))
+
+
+def scale_factors(model: Model) -> dict[str, NDArray[np.float64]]:
+    """By tensor name, what each channel (axis 1) of it was multiplied by, float64 [channels]."""
+    found = json.loads(model.metadata.get(SCALED, "{}"))
+    factors = [_decoded(text) for text in found.get("factors", [])]
+    return {name: factors[i] for name, i in found.get("tensors", {}).items()}
+
+
+def note_scaled(model: Model, factors: Mapping[str, NDArray[np.float64]]) -> None:
+    """Note in the metadata of *model* that channels of tensors were multiplied by *factors*."""
+    together = scale_factors(model)
+    for name, own in factors.items():
+        together[name] = own * together.get(name, 1.0)
+    texts: dict[str, int] = {}
+    places = {name: texts.setdefault(_encoded(own), len(texts)) for name, own in together.items()}
+    model.metadata[SCALED] = json.dumps({"tensors": places, "factors": list(texts)})
+
+
+def _encoded(factors: NDArray[np.float64]) -> str:
+    """The factors as text; half precision where it holds them exactly."""
+    half = factors.astype("<f2")
+    kind = "h" if (half == factors).all() else "f"
+    data = half if kind == "h" else factors.astype("<f4")
+    return kind + base64.b64encode(data.tobytes()).decode()
+
+
+def _decoded(text: str) -> NDArray[np.float64]:
+    kind = "<f2" if text[0] == "h" else "<f4"
+    return np.frombuffer(base64.b64decode(text[1:]), kind).astype(np.float64)

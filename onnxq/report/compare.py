@@ -29,6 +29,7 @@ from onnxq.report.pair import Pair, make_pair
 from onnxq.report.relaxed import MOVES
 from onnxq.report.skeleton import COMPUTE, op_class
 from onnxq.report.spread import Spread
+from onnxq.report.unscaled import REASON, unscaled
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
 from onnxq.runtime.providers import Provider
@@ -76,7 +77,7 @@ def compare(
     inputs = _load(pair.quantized, providers).inputs
     converted = {**first, **taken(first, inputs, boundary)}
     matching = match(pair.original, pair.qdq, first, converted)
-    layers = find_layers(pair, matching)
+    layers = [unscaled(e, pair) for e in find_layers(pair, matching)]
     found = [layer for layer in layers if layer.tensor is not None]
     _check(layers, matching)
     codes = {str(e.tensor): (e.result, e.qparams or FLOATS) for e in reversed(found)}
@@ -135,7 +136,12 @@ def compare(
         "warnings": _warnings(layers, matching) + ([] if level else [_UNEVEN]),
         "recommendation": [],
     }
-    if errors.isolated is not None:
+    if any(e.reason == REASON for e in found):
+        report["warnings"].append(
+            "no layers are recommended, because some that were scaled by equalization cannot be "
+            "switched to float here; the report of the quantization itself has them"
+        )
+    elif errors.isolated is not None:
         advise(report, errors.isolated, kept, effort=effort or Effort(), providers=providers)
     return report
 
@@ -248,6 +254,8 @@ def _entry(
 
 
 def _why_not_alone(layer: Layer) -> str:
+    if layer.reason:
+        return layer.reason
     if layer.dynamic:
         return "its scales are chosen anew in each run"
     if layer.inputs:

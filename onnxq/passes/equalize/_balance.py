@@ -70,7 +70,8 @@ def balance(
 ) -> tuple[Array, float]:
     """Factors a ≥ 1 [variables], at most *highest*, and the share of the noise that they leave.
 
-    Variables whose range is 0 keep the factor 1.
+    Variables whose range is 0 keep the factor 1. Factors are rounded down to half precision, in
+    which they are noted in the model.
     """
     widest = np.max(np.stack([*ranges]), axis=0)
     one = np.ones_like(widest)
@@ -80,8 +81,14 @@ def balance(
     top = widest.max(initial=0.0)
     for exponent in EXPONENTS:
         wanted = np.divide(top, widest, out=one.copy(), where=alive) ** exponent
-        a = np.minimum(wanted, highest)
+        a = _half(np.minimum(wanted, highest))
         found = noise(ranges, readings, a)
         if found < least:
             best, least = a, found
     return best, least / before if before > 0 else 1.0
+
+
+def _half(a: Array) -> Array:
+    """*a*, finite and at least 1, rounded down to half precision."""
+    half = a.astype(np.float16)
+    return np.where(half > a, np.nextafter(half, np.float16(0)), half).astype(np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 import networkx as nx
@@ -15,7 +14,7 @@ from onnxq.passes._scope import Scope, present
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._ends import Ids, Reader, Source
 from onnxq.pipeline import Context
-from onnxq.pipeline.scaled import SCALED, scaled_tensors
+from onnxq.pipeline.scaled import note_scaled
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +110,10 @@ def apply(channels: Channels, a: NDArray[np.float64]) -> None:
         factor = a[reader.ids]
         if (factor != 1).any():
             _scale(scope, reader.node, 1, reader.spread(1 / factor))
-    scaled = {t for t, ids in channels.names.items() if (a[ids] != 1).any()}
+    scaled = {t: a[ids] for t, ids in channels.names.items() if (a[ids] != 1).any()}
     states = {t: s for t, s in ctx.statistics.states.items() if t not in scaled}
     ctx.statistics = replace(ctx.statistics, states=states)
-    model = channels.model
-    model.metadata[SCALED] = json.dumps(sorted(scaled | scaled_tensors(model)))
+    note_scaled(channels.model, scaled)
 
 
 def _scale(scope: Scope, node: gs.Node, index: int, factor: NDArray[np.float64]) -> None:
