@@ -96,7 +96,7 @@ def compare(
     entries.sort(key=rank)
     work = [n for n in pair.qdq.graph.nodes if n.op not in _FORMAT]
     total = sum(costs.values())
-    report = {
+    report: dict[str, Any] = {
         "schema": "onnxq-report/1",
         "model": quantized.path.name if quantized.path else "model",
         "target": quantized.metadata.get("onnxq.target", ""),
