@@ -69,10 +69,10 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
 
 
 def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
-    """The nodes that the recommendation of an earlier report keeps in float.
+    """The nodes that the recommendation of an earlier report keeps in float; none is an answer too.
 
     Raises:
-        OptionError: the file is no report, or it recommends nothing.
+        OptionError: the file is no report, or effects on the outputs were not measured for it.
     """
     if report is None:
         return ()
@@ -83,8 +83,11 @@ def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
         raise OptionError(f"report '{report}' cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise OptionError(f"'{report}' is no report of onnxq", why=str(error)) from error
-    if not names:
-        raise OptionError(f"report '{report}' recommends no layer to keep in float")
+    if not names and not found.get("sensitivity"):
+        raise OptionError(
+            f"report '{report}' recommends nothing: effects on the outputs were not measured",
+            hint="make it with --report REPORT.json",
+        )
     return names
 
 

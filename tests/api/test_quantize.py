@@ -326,3 +326,16 @@ def test_every_target(target: str, recipe: str) -> None:
     zeros = [t for t in proto.graph.initializer if t.name.endswith("zero_point")]
     if target == "tensorrt":
         assert all(not onnx.numpy_helper.to_array(t).any() for t in zeros)
+
+
+def test_a_report_that_recommends_nothing_excludes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(
+        json.dumps({"schema": "onnxq-report/1", "recommendation": [], "sensitivity": {"layers": 3}})
+    )
+    plain = onnxq.quantize(network(), data=samples(), target="x86")
+    result = onnxq.quantize(network(), data=samples(), target="x86", exclude_from=path)
+    assert content(plain) == content(result)
+    path.write_text(json.dumps({"schema": "onnxq-report/1", "recommendation": []}))
+    with pytest.raises(OptionError, match="not measured"):
+        onnxq.quantize(network(), data=samples(), target="x86", exclude_from=path)
