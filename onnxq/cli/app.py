@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.check import check
 from onnxq.cli.demo import demo
 from onnxq.cli.diff import diff
 from onnxq.cli.explain import explain
@@ -46,6 +47,6 @@ def _root(
 
 
 for _command in (
-    quantize, inspect, report, diff, gate, run, passes, explain, targets, recipe, demo,
+    quantize, inspect, report, check, diff, gate, run, passes, explain, targets, recipe, demo,
 ):  # fmt: skip
     app.command()(_command)

@@ -22,7 +22,8 @@ _INTEGER = frozenset({
 _COPY = re.compile(r"(/MatMulAddFusion)?(_token_\d+)?$")
 _MOVES = frozenset({
     "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "MaxPool", "NhwcMaxPool",
-    "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Identity",
+    "ReduceMax", "ReduceMin", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze", "Identity",
 })  # fmt: skip
 
 
@@ -38,13 +39,38 @@ def kernels(model: Model, providers: Sequence[Provider] = ()) -> dict[str, str]:
         UnsupportedModelError: ONNX Runtime cannot load the model.
     """
     proto = model.to_proto()
+    return kernels_in(proto.graph, optimized(proto, providers).graph)
+
+
+def optimized(
+    model: onnx.ModelProto, providers: Sequence[Provider] = (), *, int8: bool | None = None
+) -> onnx.ModelProto:
+    """The graph that ONNX Runtime really runs for *model*, at the optimization of deployment.
+
+    Args:
+        model: nodes need names of their own to be found again, see ``source_name``.
+        providers: execution providers, in order.
+        int8: whether int8 activations have kernels (Arm) or are made uint8 (x86); None: as here.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime cannot load the model.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
-        Session(proto, providers, optimized_path=path)
-        optimized = onnx.load(path, load_external_data=False)
-    left = {_COPY.sub("", node.name) for node in optimized.graph.node}
-    merged = {n: f"{op} (merged)" for n, op in _moves(proto.graph).items() if n not in left}
-    return merged | integer_nodes(optimized.graph)
+        Session(model, providers, optimized_path=path, int8=int8)
+        return onnx.load(path, load_external_data=False)
+
+
+def source_name(name: str) -> str:
+    """Name of the node that a node *name* of an optimized graph was made from."""
+    return _COPY.sub("", name)
+
+
+def kernels_in(graph: onnx.GraphProto, optimized: onnx.GraphProto) -> dict[str, str]:
+    """As ``kernels``, for a *graph* and what it was *optimized* to."""
+    left = {source_name(node.name) for node in optimized.node}
+    merged = {n: f"{op} (merged)" for n, op in _moves(graph).items() if n not in left}
+    return merged | integer_nodes(optimized)
 
 
 def _moves(graph: onnx.GraphProto) -> dict[str, str]:
@@ -79,9 +105,9 @@ def integer_nodes(graph: onnx.GraphProto) -> dict[str, str]:
             found[name] = node.op_type
             if node.op_type.startswith("QLinear") or _requantizes(node):
                 eight_bit.update(node.output)
-        elif node.op_type in _MOVES and node.input and node.input[0] in eight_bit:
+        elif node.op_type in (*_MOVES, "ArgMax") and node.input and node.input[0] in eight_bit:
             found[name] = f"{node.op_type.removeprefix('Nhwc')} (8 bit)"
-            eight_bit.update(node.output)
+            eight_bit.update(node.output if node.op_type in _MOVES else ())
     return found
 
 

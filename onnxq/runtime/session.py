@@ -65,6 +65,8 @@ class Session:
             each node computes what ONNX says: exact integers, no saturation.
         plan_memory: whether places of tensors are planned ahead, which takes time that grows with
             the square of the number of nodes, and holds the memory between runs.
+        int8: whether kernels for int8 activations are there, as on Arm; where not, they become
+            uint8, as on x86. None: as on this machine.
 
     Raises:
         UnsupportedModelError: ONNX Runtime refuses the model; its message is quoted.
@@ -81,12 +83,15 @@ class Session:
         spin: bool = False,
         qdq: bool = True,
         plan_memory: bool = True,
+        int8: bool | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.enable_mem_reuse = options.enable_mem_pattern = plan_memory
         options.add_session_config_entry("session.disable_quant_qdq", str(int(not qdq)))
+        if int8 is not None:
+            options.add_session_config_entry("session.qdqisint8allowed", str(int(int8)))
         if threads is not None:
             options.intra_op_num_threads = threads
         level = ort.GraphOptimizationLevel

@@ -1,0 +1,142 @@
+"""What became of each node of a model in the graph that ONNX Runtime really runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+from onnx import NodeProto
+
+from onnxq.report.groups import DEQUANTIZE, QUANTIZE, Graph
+from onnxq.runtime.coverage import kernels_in, source_name
+
+Kind = Literal["integer", "around", "float", "removed", "conversion", "constant"]
+#: Operators that only turn floats into codes or back.
+CONVERSIONS = frozenset({QUANTIZE, DEQUANTIZE, "DynamicQuantizeLinear"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a node became.
+
+    Attributes:
+        node, op_type: the node.
+        kind: ``integer``: an integer kernel, or part of one. ``around``: float between Q and DQ,
+            which costs without gain. ``float``. ``removed``: nothing is left of it.
+            ``conversion``: a Q or DQ. ``constant``: computed once, when the model is loaded.
+        runs_as: the operator that runs, or ``part of 'NODE'``; "" where none does.
+        macs: multiply-accumulates; None where they are not known.
+    """
+
+    node: str
+    op_type: str
+    kind: Kind
+    runs_as: str
+    macs: int | None
+
+
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """*model* with a name of its own for every node of the main graph: a copy where it needs any.
+
+    A node without a name is called by its operator and its first output.
+    """
+    names = [n.name for n in model.graph.node]
+    if all(names) and len(set(names)) == len(names):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    taken = set(names)
+    seen: set[str] = set()
+    for node in copy.graph.node:
+        if not node.name or node.name in seen:
+            base = node.name or f"{node.op_type}:{node.output[0] if node.output else ''}"
+            fresh, count = base, 1
+            while fresh in taken:
+                fresh, count = f"{base}_{count}", count + 1
+            node.name = fresh
+            taken.add(fresh)
+        seen.add(node.name)
+    return copy
+
+
+def became(optimized: onnx.GraphProto) -> dict[str, str]:
+    """Operators of the *optimized* graph by the name of the node that each was made from."""
+    return {source_name(n.name).removeprefix("fused "): n.op_type for n in optimized.node}
+
+
+def outcomes(
+    graph: Graph,
+    model: onnx.GraphProto,
+    optimized: onnx.GraphProto,
+    around: set[str],
+    macs: Mapping[str, int | None],
+) -> list[Outcome]:
+    """What each node of *model* became, in order.
+
+    *around* are names of nodes that read dequantized codes and could have been integer kernels.
+    """
+    integer = kernels_in(model, optimized)
+    left = became(optimized)
+    absorbed = _absorbed(graph, optimized, {*left, *integer})
+    found = []
+    for node in model.node:
+        name, cost = node.name, macs.get(node.name, 0)
+        kind: Kind
+        runs_as = integer.get(name) or left.get(name, "")
+        if node.op_type in CONVERSIONS:
+            kind = "conversion"
+        elif node.output and all(graph.constant(o) for o in node.output if o):
+            kind, runs_as = "constant", ""
+        elif name in integer:
+            kind = "integer"
+        elif name in absorbed:
+            kind = "integer" if absorbed[name] in integer else "float"
+            runs_as = f"part of '{absorbed[name]}'"
+        elif name in around:
+            kind = "around"
+        elif name in left or cost:
+            kind = "float"
+        else:
+            kind = "removed"
+        found.append(Outcome(name, node.op_type, kind, runs_as, cost))
+    return found
+
+
+def _absorbed(graph: Graph, optimized: onnx.GraphProto, left: set[str]) -> dict[str, str]:
+    """Nodes that are gone, with the node whose kernel computes them.
+
+    A Relu belongs to what computes its input; what a fused node of a new name replaced belongs to
+    the last of the nodes that it replaced.
+    """
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.name in left or node.op_type in CONVERSIONS:
+            continue
+        above = graph.producer.get(node.input[0]) if node.input else None
+        if above is not None and above.op_type not in CONVERSIONS:
+            owner = found.get(above.name, above.name)
+            if owner in left:
+                found[node.name] = owner
+    for fused in optimized.node:
+        if any(n.name == source_name(fused.name) for n in graph.nodes):
+            continue
+        for output in fused.output:
+            last = graph.producer.get(output)
+            if last is not None:
+                _claim(graph, last, left, found)
+    return found
+
+
+def _claim(graph: Graph, last: NodeProto, left: set[str], found: dict[str, str]) -> None:
+    waiting = [last]
+    while waiting:
+        node = waiting.pop()
+        for name in node.input:
+            above = graph.producer.get(name)
+            if above is not None and above.name not in left and above.name not in found:
+                if above.op_type in CONVERSIONS or graph.constant(name):
+                    continue
+                found[above.name] = last.name
+                waiting.append(above)

@@ -1,0 +1,103 @@
+"""Layers whose integer kernel may saturate on CPUs without VNNI.
+
+There, kernels for uint8 activations and int8 weights add two products in 16 bits with saturation
+(VPMADDUBSW). Two codes of one sign that the kernel adds overflow where 255 · (|w₁| + |w₂|) leaves
+int16: from |w₁| + |w₂| = 129. Which codes meet is known for convolutions (channels last) and for
+matrices (along K); depthwise kernels widen before they add. ConvInteger multiplies weights by
+activations, int8 by uint8, for which there is no such kernel. Activations are taken to reach 255.
+
+Source: Intel's description of VPMADDUBSW; ``quant/pairs.py`` for the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, numpy_helper
+
+from onnxq.quant.pairs import kernel_rows
+from onnxq.runtime.coverage import source_name
+
+#: The largest sum of two codes' magnitudes that cannot saturate.
+LIMIT = 128
+#: By kernel: which inputs are the activation, its zero point (its type) and the weight.
+_INPUTS = {
+    "QLinearConv": (0, 2, 3), "QLinearMatMul": (0, 2, 3), "QGemm": (0, 2, 3),
+    "MatMulInteger": (0, 2, 1), "MatMulIntegerToFloat": (0, 4, 1),
+    "DynamicQuantizeMatMul": (0, -1, 1),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A layer that may saturate.
+
+    Attributes:
+        node, op_type: its node of the model, and its kernel.
+        channels: how many of its output channels have a pair of weights beyond the limit.
+        of: how many output channels it has.
+        worst: the largest sum of two codes' magnitudes that meet.
+    """
+
+    node: str
+    op_type: str
+    channels: int
+    of: int
+    worst: int
+
+
+def exposed(optimized: onnx.GraphProto) -> Iterator[Exposure]:
+    """Layers of an *optimized* graph that may saturate, in order."""
+    stored = {t.name: t for t in optimized.initializer}
+    types = {name: t.data_type for name, t in stored.items()}
+    types |= {v.name: v.type.tensor_type.elem_type for v in optimized.input}
+    types |= {v.name: v.type.tensor_type.elem_type for v in optimized.value_info}
+    for node in optimized.node:
+        if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
+            zero = node.input[2] if len(node.input) > 2 else ""
+            types[node.output[0]] = types.get(zero, TensorProto.UINT8)
+        places = _INPUTS.get(node.op_type)
+        if places is None:
+            continue
+        weight = stored.get(node.input[places[2]])
+        if weight is None or weight.data_type != TensorProto.INT8:
+            continue
+        if _activation(node, places, types) != TensorProto.UINT8:
+            continue
+        sums = _pair_sums(node, numpy_helper.to_array(weight))
+        over = int((sums > LIMIT).sum())
+        if over:
+            name = source_name(node.name)
+            yield Exposure(name, node.op_type, over, sums.size, int(sums.max()))
+
+
+def _activation(node: NodeProto, places: tuple[int, int, int], types: dict[str, int]) -> int:
+    x, zero = places[0], places[1]
+    if zero < 0:
+        return int(TensorProto.UINT8)  # quantized in the kernel
+    if len(node.input) > zero and node.input[zero] in types:
+        return types[node.input[zero]]
+    return types.get(node.input[x], TensorProto.UINT8)
+
+
+def _pair_sums(node: NodeProto, w: NDArray[Any]) -> NDArray[np.int64]:
+    """Largest magnitude of the sum of two codes that meet, by output channel."""
+    given = {a.name: a.i for a in node.attribute}
+    if "Conv" in node.op_type:
+        if w.shape[1] == 1 and given.get("group", 1) == w.shape[0]:
+            return np.zeros(w.shape[0], np.int64)
+        rows = kernel_rows(w, 0, 1)
+    elif w.ndim == 2 and w.shape[0] and w.shape[1]:
+        axis = 0 if given.get("transB", 0) else 1
+        rows = kernel_rows(w, axis, 1 - axis)
+    else:  # which codes meet is not known: the two largest of one sign
+        rows = np.moveaxis(w, -1, 0).reshape(w.shape[-1], -1).astype(np.int64)
+        signed = np.stack([np.maximum(rows, 0), np.maximum(-rows, 0)])
+        return np.asarray(np.sort(signed, axis=2)[..., -2:].sum(axis=2).max(axis=0))
+    rows = np.pad(rows.astype(np.int64), ((0, 0), (0, rows.shape[1] % 2)))
+    return np.asarray(np.abs(rows[:, 0::2] + rows[:, 1::2]).max(axis=1, initial=0))
