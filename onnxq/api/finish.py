@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from onnxq.api.coverage import Look, unfused, why_in_float
 from onnxq.api.limits import Limits
 from onnxq.api.result import Result
 from onnxq.errors import ConditionError, NothingQuantizedError
@@ -14,8 +15,10 @@ from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, Recipe
 from onnxq.quant import QParams, QuantSpec
 from onnxq.report.build import result_name
+from onnxq.report.coverage.cpus import is_cpu
 from onnxq.report.isolated import Arithmetic
 from onnxq.report.measure import Errors, measure
+from onnxq.report.units import percent
 from onnxq.runtime.providers import Provider
 from onnxq.targets import Target
 
@@ -103,27 +106,46 @@ def describe(
         work.graph.ir_version = header.ir_version
 
 
-def warn(ctx: Context, kernels: Mapping[str, str]) -> None:
+def warn(ctx: Context, found: Look) -> None:
     """Note what the user should know of the result."""
     if not ctx.plan.nodes:
         ctx.journal.warn("nothing was quantized: the model stays in float (reasons are listed)")
-    loose = [name for name in ctx.plan.nodes if name not in kernels]
-    if loose and ctx.target.name.startswith("x86"):
-        few = ", ".join(loose[:5]) + (" …" if len(loose) > 5 else "")
-        ctx.journal.warn(f"{len(loose)} quantized nodes run in float between Q and DQ: {few}")
+    loose = unfused(found, ctx)
+    if loose and is_cpu(ctx.target):
+        few = ", ".join([*loose][:5]) + (" …" if len(loose) > 5 else "")
+        ctx.journal.warn(
+            f"{len(loose)} quantized nodes run in float between Q and DQ, which is slower than "
+            f"float: {few} ({next(iter(loose.values()))})"
+        )
+    for node, finding in found.coverage.hazards:
+        ctx.journal.warn(f"'{node}': {finding.why}")
 
 
-def demand(result: Result, require_quantized: bool, min_sqnr: float | None) -> None:
+def demand(
+    result: Result,
+    require_quantized: bool,
+    min_sqnr: float | None,
+    require_coverage: float | None = None,
+) -> None:
     """Hold *result* against what the call requires.
 
     Raises:
         NothingQuantizedError: something had to be quantized.
-        ConditionError: an output's SQNR is below *min_sqnr* (dB).
+        ConditionError: an output's SQNR is below *min_sqnr* (dB), or fewer than *require_coverage*
+            percent of the multiply-accumulates run on integers.
     """
     if require_quantized and not result.report["layers"]:
         reasons = {k["reason"] for k in result.report["kept_float"]}
         raise NothingQuantizedError(
             "nothing was quantized", why="; ".join(sorted(reasons)[:5]) or "the model has no nodes"
+        )
+    share = result.report["summary"]["integer_macs_percent"]
+    if require_coverage is not None and share < require_coverage:
+        raise ConditionError(
+            f"{percent(share)} of the multiply-accumulates run on integers, below the "
+            f"{require_coverage:g} % required",
+            why=why_in_float(result.report),
+            hint="'onnxq inspect MODEL --nodes' lists why each node stays in float",
         )
     if min_sqnr is None:
         return

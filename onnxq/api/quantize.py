@@ -8,19 +8,19 @@ from os import PathLike
 from typing import Any, Literal
 
 from onnxq.api.calibration import open_calibration
+from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back
 from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import Changes, change, excluded_by
 from onnxq.api.result import Result
 from onnxq.graph import Model
-from onnxq.pipeline import Context, PassManager, Recipe, Stage
+from onnxq.pipeline import Context, PassManager, QuantPlan, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
 from onnxq.report.advise import Effort, advise
 from onnxq.report.build import Facts, build
 from onnxq.report.sensitivity import Metric
 from onnxq.report.spread import Spread
-from onnxq.runtime.coverage import kernels
 from onnxq.runtime.providers import parse_providers
 from onnxq.targets import Target, detect, get_target
 
@@ -52,7 +52,9 @@ def quantize(
     max_opset: int | None = None,
     runtime_version: str | None = None,
     require_quantized: bool = False,
+    require_coverage: float | None = None,
     min_sqnr: float | None = None,
+    keep_unfused: bool = False,
     metric: Metric | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -88,7 +90,10 @@ def quantize(
         max_opset: the highest opset that the result may need.
         runtime_version: the ONNX Runtime version that has to run the result.
         require_quantized: an error where nothing was quantized.
+        require_coverage: an error where fewer percent of the multiply-accumulates run on integers.
         min_sqnr: an error where an output's signal-to-noise ratio (dB) is lower.
+        keep_unfused: leave nodes quantized that ONNX Runtime does not fuse into integer kernels,
+            instead of taking them back to float.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
             with arrays by name, for the effects of layers in a full report.
         seed: for random data.
@@ -97,7 +102,7 @@ def quantize(
     Raises:
         UserError: a name, option, file or sample that cannot be used.
         UnsupportedModelError: the model is quantized already, or cannot be run.
-        ConditionError: *min_sqnr* is not met.
+        ConditionError: *require_coverage* or *min_sqnr* is not met.
         NothingQuantizedError: *require_quantized*, and nothing was.
     """
     progress = progress or Silent()
@@ -120,35 +125,42 @@ def quantize(
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
-    ctx = Context(target=replace(profile, opset=min(profile.opset, limits.opset)))
+    planned_for = replace(profile, opset=min(profile.opset, limits.opset))
     run = open_calibration(
         work, data, report_data=report_data, preprocess=preprocess, random=random_data, seed=seed,
         statistics=statistics, providers=chosen, progress=progress,
     )  # fmt: skip
     bytes_float = serialized_size(work)
-    ctx.measure, ctx.probe = run.measure, run.probe
-    ctx.keeps_statistics = statistics is not None
-
     before = [p for p in steps.passes if p.stage < Stage.EMIT]
     after = [p for p in steps.passes if p.stage >= Stage.EMIT]
-    PassManager(before, progress=progress, compare=run.compare).run(work, ctx)
+    loose: dict[str, str] = {}
+    for attempt in range(1, ROUNDS + 1):
+        ctx = Context(target=planned_for, plan=QuantPlan(excluded=dict(loose)))
+        ctx.measure, ctx.probe = run.measure, run.probe
+        ctx.keeps_statistics = statistics is not None
+        PassManager(before, progress=progress, compare=run.compare).run(work, ctx)
+        if ctx.plan.nodes:
+            original = work.clone()
+            PassManager(after, progress=progress).run(work, ctx)
+        else:  # nothing to gain: the model as it was given, not as it was prepared
+            original, work = untouched, untouched.clone()
+        progress.stage("verify")
+        found = look(work, original, ctx, chosen)
+        back = {} if keep_unfused or attempt == ROUNDS else taken_back(found, ctx)
+        if not back:
+            break
+        loose |= back
+        work = untouched.clone()
     run.finish(ctx)
-    if ctx.plan.nodes:
-        original = work.clone()
-        PassManager(after, progress=progress).run(work, ctx)
-    else:  # nothing to gain: the model as it was given, not as it was prepared
-        original, work = untouched, untouched.clone()
-
-    progress.stage("verify")
-    done = kernels(work, chosen)
     progress.stage("report")
     detail = report_detail or ("basic" if steps.name == "fast" else "layers")
     kept = Spread()
     feeds = kept.watch(run.report_feeds())
     errors = measured(original, work, ctx, feeds, chosen, full=detail != "basic")
-    warn(ctx, done)
+    warn(ctx, found)
     described = run.facts()
     describe(work, limits, steps, profile, described)
+    note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
     notes += run.notes()
     facts = Facts(
@@ -159,12 +171,13 @@ def quantize(
         notes=tuple(notes),
         bytes_float=bytes_float,
         bytes_quantized=serialized_size(work),
-        kernels=done,
+        kernels=found.kernels,
     )
     report = build(original, ctx, errors, facts)
+    add_coverage(report, found, ctx)
     if detail == "full" and errors.isolated is not None and ctx.plan.nodes:
         effort = Effort(EFFECTS_S, metric)
         advise(report, errors.isolated, kept, effort=effort, providers=chosen)
     result = Result(work, report, original, ctx)
-    demand(result, require_quantized, min_sqnr)
+    demand(result, require_quantized, min_sqnr, require_coverage)
     return result

@@ -144,6 +144,23 @@ def quantize(
             help="Exit 5 where nothing was quantized.",
         ),
     ] = False,
+    require_coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            rich_help_panel=_DEMAND,
+            help="Exit 4 where less of the compute runs on integers.",
+        ),
+    ] = None,
+    keep_unfused: Annotated[
+        bool,
+        typer.Option(
+            "--keep-unfused",
+            metavar="",
+            rich_help_panel=_WHERE,
+            help="Leave quantized what the runtime does not fuse into integer kernels.",
+        ),
+    ] = False,
     min_sqnr: Annotated[
         float | None,
         typer.Option(
@@ -203,7 +220,9 @@ def quantize(
             max_opset=max_opset,
             runtime_version=runtime_version,
             require_quantized=require_quantized,
+            require_coverage=require_coverage,
             min_sqnr=min_sqnr,
+            keep_unfused=keep_unfused,
             seed=seed,
             progress=progress,
         )

@@ -26,10 +26,10 @@ def test_for_people(capsys) -> None:
     for part in (
         "digits_mobilenet.nncf.onnx · x86",
         "integer 28.3 % of multiply-accumulates, 8 of 34 nodes",
-        "Q/DQ in vain 71.7 %",
+        "between Q/DQ 71.7 %",
         "52 to codes or back",
         "QLinearConv 5 511 k integer",
-        "Quantized, but not fused 15 nodes",
+        "Between Q and DQ, but not fused 15 nodes",
         "int8-on-x86: Its input is int8;",
         "Try: quantize activations to uint8",
         "block1.project (Conv), block2.add (Add), block3.project (Conv) …",

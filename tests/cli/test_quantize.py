@@ -80,6 +80,7 @@ def test_options_reach_their_place(folder, capsys) -> None:
     [
         (["--exclude", "con9"], 2, "conv1"),
         (["--min-sqnr", "90"], 4, "90"),
+        (["--require-coverage", "90", "--exclude", "conv2"], 4, "excluded by 'conv2'"),
         (["--calibration", "minmx"], 2, "minmax"),
         (["--weights", "int99"], 2, "int"),
         (["--granularity", "row"], 2, "channel"),
@@ -96,6 +97,20 @@ def test_wrong_options_leave_nothing_behind(folder, capsys, options, code, part)
     assert run([*BASE, *options]) == code
     assert part in err(capsys)
     assert sorted(p.name for p in Path().iterdir()) == before
+
+
+def test_what_does_not_fuse_can_be_kept(folder, capsys) -> None:
+    asked = [*BASE, "--activations", "int8", "--target", "x86", "--json"]
+    assert run(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    back = [e["reason"] for e in found["kept_float"] if "did not fuse" in e["reason"]]
+    assert any("int8" in reason for reason in back)
+    assert run([*asked, "--keep-unfused"]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert not any("did not fuse" in e["reason"] for e in kept["kept_float"])
+    assert kept["summary"]["coverage"]["unfused"] > 0
+    assert len(kept["layers"]) > len(found["layers"])
+    assert any("slower than float" in w for w in kept["warnings"])
 
 
 def test_bad_models_and_samples(folder, capsys) -> None:

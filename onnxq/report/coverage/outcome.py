@@ -119,8 +119,9 @@ def _absorbed(graph: Graph, optimized: onnx.GraphProto, left: set[str]) -> dict[
             owner = found.get(above.name, above.name)
             if owner in left:
                 found[node.name] = owner
+    names = {n.name for n in graph.nodes}
     for fused in optimized.node:
-        if any(n.name == source_name(fused.name) for n in graph.nodes):
+        if source_name(fused.name) in names:
             continue
         for output in fused.output:
             last = graph.producer.get(output)

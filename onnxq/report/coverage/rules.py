@@ -263,7 +263,7 @@ def _named(node: object) -> str:
 
 #: The rules, the most telling first.
 RULES = (
-    Rule("operator", _operator, "keep it in float: Q/DQ around it only cost time and accuracy"),
+    Rule("operator", _operator, "fold it into a neighbour, or use an operator that has one"),
     Rule("opset", _opset, "raise the model's opset"),
     Rule("mode", _mode, "keep it in float, or resize in mode nearest"),
     Rule("second-output", _indices, "keep it in float, or do without that output"),

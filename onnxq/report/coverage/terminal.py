@@ -35,7 +35,7 @@ def summary(found: Coverage, model: str, target: str) -> RenderableType:
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     tones = {"integer": "green", "around": "yellow", "float": ""}
-    labels = {"integer": "integer", "around": "Q/DQ in vain", "float": "float"}
+    labels = {"integer": "integer", "around": "between Q/DQ", "float": "float"}
     for kind, label in labels.items():
         if facts[f"{kind}_nodes"] or kind != "around":
             grid.add_row(label, Text(_share(facts, kind), style=tones[kind]))
@@ -85,7 +85,7 @@ def unfused(found: Coverage) -> RenderableType | None:
         return None
     entries = [(f"{u.node} ({u.op_type})", u.findings) for u in found.unfused]
     head = Text.assemble(
-        ("Quantized, but not fused", "bold"), f"  {_count(len(found.unfused), 'node')}"
+        ("Between Q and DQ, but not fused", "bold"), f"  {_count(len(found.unfused), 'node')}"
     )
     return _by_rule(head, entries)
 

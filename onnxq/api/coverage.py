@@ -1,0 +1,119 @@
+"""What the runtime makes of the result, and which nodes go back to float because of it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from onnxq.graph import Model
+from onnxq.pipeline import Context
+from onnxq.pipeline.macs import macs
+from onnxq.report.coverage import Coverage, cover
+from onnxq.report.coverage.cpus import is_cpu, kernels_for_int8
+from onnxq.report.coverage.outcome import named
+from onnxq.report.units import percent
+from onnxq.runtime.coverage import kernels_in, optimized
+from onnxq.runtime.providers import Provider
+
+#: How often nodes are taken back: one that goes can leave a neighbour without a partner.
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Look:
+    """The graph that ONNX Runtime runs for the result.
+
+    Attributes:
+        kernels: the integer kernel that each node became, by name.
+        coverage: what became of all nodes.
+    """
+
+    kernels: Mapping[str, str]
+    coverage: Coverage
+
+
+def look(work: Model, original: Model, ctx: Context, providers: Sequence[Provider]) -> Look:
+    """Load *work* as it will be deployed; costs are those of *original*, before Q/DQ.
+
+    Targets that are CPUs are looked at as such, whatever *providers* calibrated.
+
+    Raises:
+        UnsupportedModelError: ONNX Runtime cannot load the model.
+    """
+    proto = named(work.to_proto())
+    cpu = is_cpu(ctx.target)
+    int8, providers = (kernels_for_int8(ctx.target), ()) if cpu else (None, providers)
+    run = optimized(proto, providers, int8=int8)
+    costs = {n.name: macs(n, ctx) for n in original.nodes() if n.outputs}
+    return Look(kernels_in(proto.graph, run.graph), cover(proto, run, costs, providers, int8=int8))
+
+
+def unfused(found: Look, ctx: Context) -> dict[str, str]:
+    """Planned nodes that are no integer kernels, each with the reason."""
+    reasons = {u.node: u.findings[0].why for u in found.coverage.unfused}
+    return {
+        n.node: reasons.get(n.node, "there is no integer kernel in the optimized graph")
+        for n in found.coverage.nodes
+        if n.node in ctx.plan.nodes and n.kind in ("around", "float")
+    }
+
+
+def taken_back(found: Look, ctx: Context) -> dict[str, str]:
+    """Those of ``unfused`` that are better off in float, with the reason for the report.
+
+    Other formats than 8 bits have no kernels on the CPU; who asks for them has reasons, and the
+    nodes stay. Nothing is taken back for targets that are no CPU of ONNX Runtime.
+    """
+    if not is_cpu(ctx.target):
+        return {}
+    asked = {
+        u.node for u in found.coverage.unfused if any(f.rule == "bits" for f in u.findings)
+    }  # fmt: skip
+    return {
+        node: f"quantized, it did not fuse into an integer kernel: {why}"
+        for node, why in unfused(found, ctx).items()
+        if node not in asked
+    }
+
+
+def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
+    """Put *found* into *report*: counts into its summary, and what did not fuse or may saturate.
+
+    Nodes that were kept in float are not among those that did not fuse, although codes may
+    surround them.
+    """
+    loose = unfused(found, ctx)
+    facts = found.coverage.summary()
+    for share in ("integer_nodes_percent", "integer_macs_percent", "macs"):
+        del facts[share]  # the summary has them
+    report["summary"]["coverage"] = facts
+    report["unfused"] = [asdict(u) for u in found.coverage.unfused if u.node in loose]
+    report["summary"]["coverage"]["unfused"] = len(loose)
+    report["hazards"] = [{"node": node, **asdict(f)} for node, f in found.coverage.hazards]
+    report["saturation"] = [asdict(e) for e in found.coverage.exposed]
+
+
+def note(work: Model, found: Look, runtime: str) -> None:
+    """Write into the metadata of *work* how much of it runs on integers, and in what."""
+    share = found.coverage.macs_percent
+    facts = {
+        "integer_macs_percent": None if share is None else round(share, 2),
+        "integer_nodes_percent": round(found.coverage.nodes_percent, 2),
+        "runtime": runtime,
+    }
+    work.metadata["onnxq.coverage"] = json.dumps(facts, sort_keys=True)
+
+
+def why_in_float(report: Mapping[str, Any]) -> str:
+    """Where the multiply-accumulates that run in float are, by reason: the largest three."""
+    total = report["summary"]["macs"]
+    parts: dict[str, int] = defaultdict(int)
+    for entry in report["kept_float"]:
+        parts[entry["reason"]] += entry.get("macs") or 0
+    for entry in report["unfused"]:
+        parts[f"did not fuse: {entry['findings'][0]['why']}"] += entry["macs"] or 0
+    worst = sorted((p for p in parts.items() if p[1]), key=lambda p: -p[1])[:3]
+    return "; ".join(f"{percent(100 * count / total)}: {reason}" for reason, count in worst)
