@@ -19,7 +19,7 @@ RecipeText = Annotated[
     str,
     typer.Option(
         "--recipe", metavar="R",
-        help="fast, balanced, FILE.toml, or 'pass,pass{option=value},…'.",
+        help="fast, balanced, best, FILE.toml, or 'pass,pass{option=value},…'.",
         rich_help_panel="What to make",
     ),
 ]  # fmt: skip

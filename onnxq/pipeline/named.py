@@ -23,5 +23,10 @@ RECIPES: dict[str, str] = {
         "choose-ranges{method=mse},quantize-weights{method=mse},correct-biases,"
         "quantize-biases,insert-qdq"
     ),
+    "best": (
+        f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,{_PLAN},"
+        "choose-ranges{method=mse},quantize-weights{method=mse},round-second-order,"
+        "correct-biases-empirical,quantize-biases,insert-qdq"
+    ),
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""

@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.statistics import Statistics
-from onnxq.graph import Model, constant_value, consumers, is_constant
-from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, Biased, take_off
+from onnxq.graph import Model, constant_value
+from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, take_off
+from onnxq.passes.correct._emitted import LINEAR, biased, emitted
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.pipeline.function import copy_context
-from onnxq.pipeline.registry import get
 from onnxq.pipeline.side_by_side import side_by_side
-
-_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +65,16 @@ class CorrectBiasesEmpirical(Pass):
     def run(self, model: Model, ctx: Context) -> None:
         layers = {}
         for node in model.graph.nodes:
-            if node.op not in _OPS or node.name not in ctx.plan.nodes:
+            if node.op not in LINEAR or node.name not in ctx.plan.nodes:
                 continue
-            biased = _biased(node, ctx)
-            if biased is None:
+            found = biased(node, ctx)
+            if found is None:
                 ctx.decline(node, "it has no constant bias of its own")
             else:
-                layers[biased.node.name] = biased
+                layers[found.node.name] = found
         if not layers:
             return
-        joined = side_by_side(_emitted(model, ctx).to_proto(), model.to_proto(), FLOAT)
+        joined = side_by_side(emitted(model, ctx).to_proto(), model.to_proto(), FLOAT)
         plain = take_off(joined, layers)
         wanted = {
             prefix + name: (ChannelMeans(layer.axis),)
@@ -95,16 +91,6 @@ class CorrectBiasesEmpirical(Pass):
                 ctx.biases[layer.bias.name] = corrected.astype(np.float32)
 
 
-def _emitted(model: Model, ctx: Context) -> Model:
-    """*model* as it would be emitted now, with the values in place of integer weights."""
-    emitted, ctx = model.clone(), copy_context(ctx)
-    tensors = emitted.tensors()
-    for name, codes in ctx.integers.items():
-        tensors[name].values = ctx.qparams.pop(name).dequantize(np.asarray(codes))
-    get("insert-qdq")().run(emitted, ctx)
-    return emitted
-
-
 def _drift(
     name: str, observer: ChannelMeans, means: Statistics, *, weighted: bool
 ) -> NDArray[np.float64]:
@@ -117,19 +103,3 @@ def _drift(
     power = drift**2
     doubt = np.maximum(square - power, 0.0) / max(state.samples - 1, 1)
     return np.asarray(drift * power / np.maximum(power + doubt, np.finfo(np.float64).tiny))
-
-
-def _biased(node: gs.Node, ctx: Context) -> Biased | None:
-    """The bias of the layer *node*, where it is a constant that nothing else reads."""
-    index, axis, adder = 2, -1 if node.op == "Gemm" else 1, node
-    if node.op == "MatMul":
-        planned = ctx.plan.nodes.get(node.name)
-        if planned is None or planned.adds is None:
-            return None
-        adder, index, axis = consumers(node.outputs[0])[0][0], planned.adds[1], -1
-    if node.op not in _OPS or len(adder.inputs) <= index or not is_constant(adder.inputs[index]):
-        return None
-    bias, rank = adder.inputs[index], ctx.rank(adder.outputs[0])
-    if len(consumers(bias)) != 1 or rank is None or rank < 2:
-        return None
-    return Biased(adder, bias, axis % rank, rank)

@@ -1,0 +1,178 @@
+"""Layers with stored weights of their own: rows of codes, and the patches that they multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.graph import Model, attribute, constant_value, consumers
+from onnxq.passes.correct._emitted import LINEAR
+from onnxq.pipeline import Context
+from onnxq.quant import QuantSpec
+from onnxq.quant.pairs import from_kernel_rows, kernel_rows
+from onnxq.quant.patches import Columns, Reads, Window
+from onnxq.quant.second_order import Codes
+from onnxq.quant.weights import knows_pairs
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A planned node with stored weights of its own.
+
+    Attributes:
+        node: the node.
+        weight: the values of its weight.
+        spec: how the weight is quantized.
+        reads: the patches of its input.
+        axis: the axis of the weight that output channels are on.
+        inner: the axis that runs fastest in a patch.
+        groups: how many groups of channels it has.
+    """
+
+    node: gs.Node
+    weight: Array
+    spec: QuantSpec
+    reads: Reads
+    axis: int
+    inner: int
+    groups: int
+
+    @property
+    def name(self) -> str:
+        """Name of the weight."""
+        return str(self.node.inputs[1].name)
+
+    @property
+    def columns(self) -> int:
+        """How many values a patch of one group has, K."""
+        return int(self.weight.size // self.weight.shape[self.axis])
+
+    @property
+    def elements(self) -> int:
+        """Values in a matrix of second moments of all groups, G · K²."""
+        return self.groups * self.columns**2
+
+    def rows(self, values: NDArray[Any]) -> NDArray[Any]:
+        """*values* of the weight's shape as [groups, channels of the group, K]."""
+        rows = kernel_rows(values, self.axis, self.inner)
+        return rows.reshape(self.groups, -1, rows.shape[1])
+
+    def in_units(self, ctx: Context) -> Array:
+        """The weight in units of a code, zero point taken off, as ``rows``."""
+        scale, _ = ctx.qparams[self.name].along(self.weight.ndim)
+        return np.asarray(self.rows(self.weight / scale), np.float32)
+
+    def codes(self, ctx: Context) -> Array:
+        """The codes chosen so far, zero point taken off, as ``rows``."""
+        _, zero = ctx.qparams[self.name].along(self.weight.ndim)
+        codes = np.asarray(ctx.integers[self.name]).astype(np.float32)
+        return np.asarray(self.rows(codes - zero.astype(np.float32)), np.float32)
+
+    def allowed(self, ctx: Context) -> Codes:
+        """The codes that the format and the kernel's sums allow."""
+        qparams, rank = ctx.qparams[self.name], self.weight.ndim
+        zero = np.broadcast_to(qparams.along(rank)[1], self.weight.shape)
+        zero = self.rows(zero)[:, :, :1].astype(np.float32)
+        low, high = np.float32(qparams.qmin) - zero, np.float32(qparams.qmax) - zero
+        limit = self.spec.pair_sum_limit
+        if limit is None:
+            return Codes(low, high)
+        if qparams.axis is not None and knows_pairs(self.spec):
+            return Codes(low, high, limit)
+        # any two codes of a channel may meet: the largest of each sign keeps what it has
+        now = self.codes(ctx)
+        alike = now.reshape(1 if qparams.axis is None else -1, now.size // _channels(now, qparams))
+        ends = []
+        for sign in (1.0, -1.0):
+            size = np.maximum(sign * alike, 0)
+            top = size.max(axis=1, keepdims=True)
+            keep = np.maximum(top, limit // 2)
+            ends.append(np.where(size == top, keep, limit - keep).reshape(now.shape))
+        return Codes(np.maximum(low, -ends[1]), np.minimum(high, ends[0]))
+
+    def put(self, codes: Array, ctx: Context) -> None:
+        """Take *codes*, as ``codes`` gives them, as the integers of the weight."""
+        qparams = ctx.qparams[self.name]
+        rows = codes.reshape(-1, codes.shape[-1])
+        whole = from_kernel_rows(rows, self.weight.shape, self.axis, self.inner)
+        whole = whole + qparams.along(self.weight.ndim)[1]
+        ctx.integers[self.name] = whole.astype(qparams.dtype.numpy)
+
+
+def _channels(codes: Array, qparams: Any) -> int:
+    return 1 if qparams.axis is None else codes.shape[0] * codes.shape[1]
+
+
+def find(model: Model, ctx: Context) -> tuple[list[Layer], dict[str, str]]:
+    """Planned layers in order; by name of the others, why they are left."""
+    found, left = [], {}
+    for node in model.graph.nodes:
+        if node.op not in LINEAR or node.name not in ctx.plan.nodes:
+            continue
+        layer = _layer(node, ctx)
+        if isinstance(layer, Layer):
+            found.append(layer)
+        else:
+            left[node.name] = layer
+    return found, left
+
+
+def _layer(node: gs.Node, ctx: Context) -> Layer | str:
+    """*node* as a layer, or why it is none."""
+    name, weight = node.inputs[1].name, constant_value(node.inputs[1])
+    spec, qparams = ctx.plan.tensors.get(name), ctx.qparams.get(name)
+    if weight is None or qparams is None or name not in ctx.integers:
+        return "its weight has no integers yet: 'quantize-weights' comes first"
+    if not isinstance(spec, QuantSpec):
+        return "the scale of its weight is given"
+    if len(consumers(node.inputs[1])) != 1:
+        return f"its weight '{name}' is shared: 'unshare-weights' gives it its own"
+    rank = ctx.rank(node.inputs[0])
+    if node.op == "ConvTranspose":
+        return "the patches of a ConvTranspose are not followed"
+    if rank is None or rank < 2 or (node.op != "Conv" and weight.ndim != 2):
+        return "it is no product of two matrices"
+    reads: Reads
+    if node.op == "Conv":
+        axis, inner, groups = 0, 1, int(attribute(node, "group", 1))
+        reads = _window(node, weight.ndim - 2)
+    else:
+        turned = node.op == "Gemm" and attribute(node, "transB", 0)
+        axis, groups = (0 if turned else 1), 1
+        inner = 1 - axis
+        reads = Columns(-2 if node.op == "Gemm" and attribute(node, "transA", 0) else -1)
+    if qparams.axis is not None and qparams.axis % weight.ndim != axis:
+        return "its scales do not run along its outputs"
+    return Layer(node, np.asarray(weight, np.float32), spec, reads, axis, inner, groups)
+
+
+def _window(node: gs.Node, spatial: int) -> Window:
+    auto = attribute(node, "auto_pad", "NOTSET")
+    return Window(
+        tuple(int(k) for k in node.inputs[1].shape[2:]),
+        tuple(attribute(node, "strides", None) or [1] * spatial),
+        tuple(attribute(node, "dilations", None) or [1] * spatial),
+        tuple(attribute(node, "pads", None) or [0] * 2 * spatial),
+        int(attribute(node, "group", 1)),
+        auto.decode() if isinstance(auto, bytes) else str(auto),
+    )
+
+
+def blocks(layers: Iterable[Layer], elements: int) -> list[list[Layer]]:
+    """*layers* in runs whose second moments have at most *elements* values, or of one layer."""
+    found: list[list[Layer]] = []
+    size = 0
+    for layer in layers:
+        size += layer.elements
+        if not found or size > elements:
+            found.append([])
+            size = layer.elements
+        found[-1].append(layer)
+    return found

@@ -1,0 +1,101 @@
+"""The values that each output of a layer with weights is a weighted sum of.
+
+A convolution is a matrix product over patches: one row for each output position, with the values
+under the kernel's window, zeros where it reaches over the border (im2col). In a patch channels run
+fastest, (h, w, C), the order of ``onnxq.quant.pairs.kernel_rows``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where the kernel of a Conv reads.
+
+    Attributes:
+        kernel, strides, dilations: by spatial axis.
+        pads: zeros before each spatial axis, then after each.
+        groups: channels are cut into so many groups, each with kernels of its own.
+        auto_pad: NOTSET (*pads* count), VALID, SAME_UPPER or SAME_LOWER.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    groups: int = 1
+    auto_pad: str = "NOTSET"
+
+    def around(self, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Zeros before and after each spatial axis of an image of *sizes*."""
+        if self.auto_pad == "VALID":
+            return [(0, 0)] * len(sizes)
+        if self.auto_pad == "NOTSET":
+            return list(zip(self.pads[: len(sizes)], self.pads[len(sizes) :], strict=True))
+        found = []
+        for size, stride, span in zip(sizes, self.strides, self._spans, strict=True):
+            total = max((-(-size // stride) - 1) * stride + span - size, 0)
+            few, many = total // 2, total - total // 2
+            found.append((few, many) if self.auto_pad == "SAME_UPPER" else (many, few))
+        return found
+
+    @property
+    def _spans(self) -> list[int]:
+        return [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+
+    def patches(self, x: NDArray[Any], most: int) -> NDArray[Any]:
+        """At most *most* patches of *x* [N, C, sizes…]: [groups, patches, window · C / groups].
+
+        Every k-th output position is taken, k the smallest odd number that leaves few enough:
+        odd, so that it does not fall into step with rows of even length.
+        """
+        sizes, channels = x.shape[2:], x.shape[1]
+        around = self.around(sizes)
+        padded = [size + sum(pad) for size, pad in zip(sizes, around, strict=True)]
+        counts = [
+            (size - span) // stride + 1
+            for size, span, stride in zip(padded, self._spans, self.strides, strict=True)
+        ]
+        total = len(x) * int(np.prod(counts))
+        chosen = np.arange(0, total, -(-total // most) | 1) if total > most else np.arange(total)
+        image, *corner = np.unravel_index(chosen, (len(x), *counts))
+        offsets = np.indices(self.kernel).reshape(len(self.kernel), -1)
+        if any(sum(pad) for pad in around):
+            x = np.pad(x, [(0, 0), (0, 0), *around])
+        place = np.zeros((chosen.size, offsets.shape[1]), np.int64)
+        for axis, (start, offset) in enumerate(zip(corner, offsets, strict=True)):
+            at = start[:, None] * self.strides[axis] + offset * self.dilations[axis]
+            place = place * padded[axis] + at
+        flat = x.reshape(len(x), channels, -1)
+        taken = np.moveaxis(flat, 1, -1)[image[:, None], place]
+        split = taken.reshape(chosen.size, offsets.shape[1], self.groups, -1)
+        return np.ascontiguousarray(split.transpose(2, 0, 1, 3)).reshape(
+            self.groups, chosen.size, -1
+        )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a MatMul or Gemm reads: the patches are the rows of its input.
+
+    Attributes:
+        axis: the axis that is summed over, from the back: -1, or -2 for a transposed Gemm.
+    """
+
+    axis: int = -1
+
+    def patches(self, x: NDArray[Any], most: int) -> NDArray[Any]:
+        """At most *most* rows of *x*, spread evenly: [1, rows, K]."""
+        rows = np.moveaxis(x, self.axis, -1)
+        rows = rows.reshape(-1, rows.shape[-1])
+        step = -(-len(rows) // most) | 1 if len(rows) > most else 1
+        return np.ascontiguousarray(rows[::step])[None]
+
+
+Reads = Window | Columns
