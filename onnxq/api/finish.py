@@ -14,6 +14,7 @@ from onnxq.errors import ConditionError, NothingQuantizedError
 from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, Recipe
 from onnxq.quant import QParams, QuantSpec
+from onnxq.report.bench.run import demand as demand_speed
 from onnxq.report.build import result_name
 from onnxq.report.coverage.cpus import is_cpu
 from onnxq.report.isolated import Arithmetic
@@ -126,13 +127,15 @@ def demand(
     require_quantized: bool,
     min_sqnr: float | None,
     require_coverage: float | None = None,
+    require_speedup: float | None = None,
 ) -> None:
     """Hold *result* against what the call requires.
 
     Raises:
         NothingQuantizedError: something had to be quantized.
-        ConditionError: an output's SQNR is below *min_sqnr* (dB), or fewer than *require_coverage*
-            percent of the multiply-accumulates run on integers.
+        ConditionError: an output's SQNR is below *min_sqnr* (dB), fewer than *require_coverage*
+            percent of the multiply-accumulates run on integers, or the result is not
+            *require_speedup* times as fast as float.
     """
     if require_quantized and not result.report["layers"]:
         reasons = {k["reason"] for k in result.report["kept_float"]}
@@ -147,6 +150,8 @@ def demand(
             why=why_in_float(result.report),
             hint="'onnxq inspect MODEL --nodes' lists why each node stays in float",
         )
+    if require_speedup is not None:
+        demand_speed(result.report["bench"], require_speedup)
     if min_sqnr is None:
         return
     for output in result.report["summary"]["outputs"]:

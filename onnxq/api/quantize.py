@@ -14,6 +14,7 @@ from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import Changes, change, excluded_by
 from onnxq.api.result import Result
+from onnxq.api.speed import add_speed
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, QuantPlan, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
@@ -53,8 +54,10 @@ def quantize(
     runtime_version: str | None = None,
     require_quantized: bool = False,
     require_coverage: float | None = None,
+    require_speedup: float | None = None,
     min_sqnr: float | None = None,
     keep_unfused: bool = False,
+    bench: bool = False,
     metric: Metric | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -91,9 +94,12 @@ def quantize(
         runtime_version: the ONNX Runtime version that has to run the result.
         require_quantized: an error where nothing was quantized.
         require_coverage: an error where fewer percent of the multiply-accumulates run on integers.
+        require_speedup: an error where the result is not so many times as fast as *model*.
         min_sqnr: an error where an output's signal-to-noise ratio (dB) is lower.
         keep_unfused: leave nodes quantized that ONNX Runtime does not fuse into integer kernels,
             instead of taking them back to float.
+        bench: time *model* and the result in turn for a few seconds (``report["bench"]``), and
+            warn where the result is slower.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
             with arrays by name, for the effects of layers in a full report.
         seed: for random data.
@@ -102,7 +108,7 @@ def quantize(
     Raises:
         UserError: a name, option, file or sample that cannot be used.
         UnsupportedModelError: the model is quantized already, or cannot be run.
-        ConditionError: *require_coverage* or *min_sqnr* is not met.
+        ConditionError: *require_coverage*, *require_speedup* or *min_sqnr* is not met.
         NothingQuantizedError: *require_quantized*, and nothing was.
     """
     progress = progress or Silent()
@@ -175,9 +181,12 @@ def quantize(
     )
     report = build(original, ctx, errors, facts)
     add_coverage(report, found, ctx)
+    if bench or require_speedup is not None:
+        progress.stage("bench")
+        add_speed(report, untouched, work, run.report_feeds(), chosen)
     if detail == "full" and errors.isolated is not None and ctx.plan.nodes:
         effort = Effort(EFFECTS_S, metric)
         advise(report, errors.isolated, kept, effort=effort, providers=chosen)
     result = Result(work, report, original, ctx)
-    demand(result, require_quantized, min_sqnr, require_coverage)
+    demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
     return result

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.bench import bench
 from onnxq.cli.check import check
 from onnxq.cli.demo import demo
 from onnxq.cli.diff import diff
@@ -47,6 +48,7 @@ def _root(
 
 
 for _command in (
-    quantize, inspect, report, check, diff, gate, run, passes, explain, targets, recipe, demo,
+    quantize, inspect, report, check, bench, diff, gate, run, passes, explain, targets, recipe,
+    demo,
 ):  # fmt: skip
     app.command()(_command)

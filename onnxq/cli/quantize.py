@@ -152,6 +152,18 @@ def quantize(
             help="Exit 4 where less of the compute runs on integers.",
         ),
     ] = None,
+    require_speedup: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATIO",
+            rich_help_panel=_DEMAND,
+            help="Exit 4 where the result is not so many times as fast as float.",
+        ),
+    ] = None,
+    bench: Annotated[
+        bool,
+        typer.Option("--bench", help="Time float and result in turn, for some seconds."),
+    ] = False,
     keep_unfused: Annotated[
         bool,
         typer.Option(
@@ -221,8 +233,10 @@ def quantize(
             runtime_version=runtime_version,
             require_quantized=require_quantized,
             require_coverage=require_coverage,
+            require_speedup=require_speedup,
             min_sqnr=min_sqnr,
             keep_unfused=keep_unfused,
+            bench=bench,
             seed=seed,
             progress=progress,
         )

@@ -14,6 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from onnxq.report.bench.terminal import speed_text
 from onnxq.report.units import bar, bytes_text, db_text, middle, percent, short_name, tone
 
 Report = Mapping[str, Any]
@@ -74,6 +75,8 @@ def summary(report: Report) -> RenderableType:
             if value is not None
         ]
         grid.add_row("integer", Text(", ".join(shares)))
+    if (ratio := parts.get("speedup")) is not None:
+        grid.add_row("speed", Text.assemble(speed_text(ratio), "  float = 1"))
     title = Text(str(report.get("model", "model")), style="bold", overflow="ellipsis")
     recipe = str(report.get("recipe") or "")
     if "," in recipe:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -67,6 +68,7 @@ class Session:
             the square of the number of nodes, and holds the memory between runs.
         int8: whether kernels for int8 activations are there, as on Arm; where not, they become
             uint8, as on x86. None: as on this machine.
+        profile: where ONNX Runtime writes what each node took: the beginning of a path.
 
     Raises:
         UnsupportedModelError: ONNX Runtime refuses the model; its message is quoted.
@@ -84,12 +86,18 @@ class Session:
         qdq: bool = True,
         plan_memory: bool = True,
         int8: bool | None = None,
+        profile: str | PathLike[str] | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.enable_mem_reuse = options.enable_mem_pattern = plan_memory
         options.add_session_config_entry("session.disable_quant_qdq", str(int(not qdq)))
+        if spin:  # but not between runs, when another session may be at work
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         if int8 is not None:
             options.add_session_config_entry("session.qdqisint8allowed", str(int(int8)))
         if threads is not None:
@@ -138,11 +146,30 @@ class Session:
         try:
             values = self._session.run(names, dict(feed))
         except Exception as error:
-            shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feed.items())
-            raise DataError(
-                f"the model failed on the input {shapes}", why=_message(error)
-            ) from error
+            raise _refused(feed, error) from error
         return dict(zip(names, values, strict=True))
+
+    def seconds(self, feed: Feed) -> float:
+        """Seconds that a run on *feed* takes; its outputs are dropped.
+
+        Raises:
+            DataError: as ``run``.
+        """
+        try:
+            start = perf_counter()
+            self._session.run(None, feed)
+            return perf_counter() - start
+        except Exception as error:
+            raise _refused(feed, error) from error
+
+    def end_profile(self) -> Path:
+        """Stop profiling; the file that has what nodes took."""
+        return Path(self._session.end_profiling())
+
+
+def _refused(feed: Feed, error: Exception) -> DataError:
+    shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in feed.items())
+    return DataError(f"the model failed on the input {shapes}", why=_message(error))
 
 
 def _source(model: Source, files: contextlib.ExitStack) -> str | bytes:

@@ -1,0 +1,84 @@
+"""``onnxq bench``: how fast models are, side by side, and where the time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxq.cli.options import AsJson, Debug
+
+
+def bench(
+    original: Annotated[Path, typer.Argument(metavar="FLOAT", help="The float model.")],
+    quantized: Annotated[
+        list[Path], typer.Argument(metavar="QUANTIZED...", help="Models made of it.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="As in 'quantize'; default: random numbers."),
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="S", help="For images, as in 'quantize'.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads; default: all cores.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", min=0, help="How long to measure, about.")
+    ] = 10.0,
+    rounds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rounds, instead of seconds.")
+    ] = None,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples in a run.")] = 1,
+    providers: Annotated[
+        str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")
+    ] = "",
+    require_speedup: Annotated[
+        float | None,
+        typer.Option(metavar="RATIO", help="Exit 4 where a model is not so many times as fast."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="For random numbers.")] = 0,
+    json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Time a float model and quantized ones in turn.
+
+    Each round runs every model once, in changing order, so that whatever else the machine does
+    meets all of them. The speed is the median of the ratios within rounds.
+    """
+    from onnxq.calibrate.random_data import random_data
+    from onnxq.calibrate.sources import open_data
+    from onnxq.cli.console import out, write_json
+    from onnxq.errors import OptionError
+    from onnxq.graph import Model
+    from onnxq.report.bench.feeds import BATCHES, batches
+    from onnxq.report.bench.run import Effort, demand
+    from onnxq.report.bench.run import bench as run_bench
+    from onnxq.report.bench.terminal import render
+    from onnxq.runtime.providers import parse_providers
+    from onnxq.runtime.session import Session
+
+    chosen = parse_providers(providers)
+    paths = [original, *quantized]
+    plain = len({path.name for path in paths}) == len(paths)
+    models = {path.name if plain else str(path): Model.load(path) for path in paths}
+    if len(models) < len(paths):
+        raise OptionError("a model is given twice", hint="name each file once")
+    inputs = Session(next(iter(models.values())), chosen, optimize=False).inputs
+    if data is None:
+        source = random_data(inputs, samples=BATCHES * batch, seed=seed)
+    else:
+        source = open_data(data, inputs, preprocess, seed)
+    found = run_bench(
+        models, batches(source, inputs, batch), batch=batch, threads=threads, providers=chosen,
+        effort=Effort(rounds=rounds, seconds=seconds),
+    )  # fmt: skip
+    found["data"] = "random numbers" if data is None else data
+    if json:
+        write_json(found)
+    else:
+        render(found, out())
+    if require_speedup is not None:
+        demand(found, require_speedup)

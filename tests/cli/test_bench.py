@@ -1,0 +1,80 @@
+"""``onnxq bench``, and speed in ``onnxq quantize``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxq.cli.failures import run
+from onnxq.testing import random_feeds
+from tests.contract.models import build
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two models of the same inputs with a free batch, and data."""
+    proto = build("conv-bn-relu")
+    onnx.save(proto, tmp_path / "a.onnx")
+    onnx.save(proto, tmp_path / "b.onnx")
+    feeds = random_feeds(proto, 12)
+    np.savez(tmp_path / "x.npz", x=np.concatenate([f["x"] for f in feeds]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_for_people(folder, capsys) -> None:
+    assert run(["bench", "a.onnx", "b.onnx", "--rounds", "8", "--threads", "1"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for part in ("8 rounds, batch 1, 1 thread", "p50 ms", "a.onnx", "b.onnx", " ×", "Conv",
+                 "Where the time goes a.onnx, b.onnx"):  # fmt: skip
+        assert part in text, part
+
+
+def test_for_machines(folder, capsys) -> None:
+    base = ["bench", "a.onnx", "b.onnx", "--rounds", "4", "--json"]
+    assert run([*base, "--data", "x.npz", "--batch", "3"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["batch"], found["data"]) == ("onnxq-bench/1", 3, "x.npz")
+    assert found["rounds"] == 4
+    assert found["models"][1]["operators"][0].keys() >= {"operator", "first_ms", "second_ms"}
+    assert run([*base, "--seconds", "0"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == "random numbers"
+
+
+def test_the_table_fits_eighty_columns(folder, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "a-network-with-quite-a-long-name.balanced.int8.onnx"
+    Path("b.onnx").rename(long)
+    assert run(["bench", "a.onnx", long, "--rounds", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    head = next(line for line in lines if line.startswith("model"))
+    assert "p50 ms" in head and "p99 ms" in head and "a second" in head
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        (["a.onnx", "none.onnx"], 2, "none.onnx"),
+        (["a.onnx", "a.onnx"], 2, "given twice"),
+        (["a.onnx", "b.onnx", "--data", "none.npz"], 2, "none.npz"),
+        (["a.onnx", "b.onnx", "--require-speedup", "1000"], 4, "below the 1000 required"),
+    ],
+)
+def test_what_goes_wrong(folder, capsys, arguments, code, part) -> None:
+    assert run(["bench", *arguments, "--rounds", "4"]) == code
+    assert part in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_quantize_with_speed(folder, capsys) -> None:
+    base = ["quantize", "a.onnx", "--data", "x.npz", "-o", "out.onnx", "--recipe", "fast"]
+    assert run([*base, "--require-speedup", "1000"]) == 4
+    assert not Path("out.onnx").exists()
+    capsys.readouterr()
+    assert run([*base, "--bench"]) == 0
+    text = capsys.readouterr().out
+    assert "float = 1" in text
