@@ -102,3 +102,20 @@ def test_a_model_that_does_not_load(capsys, tmp_path) -> None:
     onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
     assert run(["check", str(tmp_path / "m.onnx")]) == 3
     assert "ONNX Runtime cannot load the model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "openvino", "qnn"])
+def test_other_runtimes(capsys, target) -> None:
+    text = shown(capsys, MOBILENET, "--target", target)
+    assert "documentation" in text
+    assert "Try: " in text
+    assert run(["check", MOBILENET, "--target", target, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["target"] == target
+    assert found["problems"][0].keys() >= {"node", "rule", "effect", "why", "remedy"}
+
+
+def test_a_model_that_keeps_all_rules(capsys, tmp_path) -> None:
+    onnx.save(conv(), tmp_path / "m.onnx")
+    text = shown(capsys, str(tmp_path / "m.onnx"), "--target", "openvino")
+    assert "nothing breaks its documented rules" in text

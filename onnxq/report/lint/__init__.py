@@ -1,0 +1,1 @@
+"""Models held against the documented rules of runtimes that need not be installed."""

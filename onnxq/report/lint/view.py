@@ -1,0 +1,84 @@
+"""A model as lint rules look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx
+from onnx import NodeProto
+
+from onnxq.report.coverage.conversions import Conversion, Reader
+from onnxq.report.groups import DEQUANTIZE, QUANTIZE
+
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+STANDARD = ("", "ai.onnx")
+#: Runtimes move conversions across these.
+_MOVES = frozenset({
+    "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+
+Effect = Literal["refused", "float", "elsewhere", "wrong"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A node that multiplies and accumulates.
+
+    Attributes:
+        node: it.
+        input, weight: the DequantizeLinear of its first two inputs; None where they are in float.
+    """
+
+    node: NodeProto
+    input: Conversion | None
+    weight: Conversion | None
+
+
+class View:
+    """Q/DQ nodes and products of a model; all of its nodes have names."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.reader = Reader(model, int8=True)
+        self.graph = self.reader.graph
+
+    @property
+    def opset(self) -> int:
+        """Opset of the default domain."""
+        found = (o.version for o in self.model.opset_import if o.domain in STANDARD)
+        return max(found, default=1)
+
+    def conversions(self) -> Iterator[Conversion]:
+        """QuantizeLinear and DequantizeLinear nodes."""
+        for node in self.graph.nodes:
+            if node.op_type in (QUANTIZE, DEQUANTIZE):
+                yield self.reader.conversion(node)
+
+    def on_weight(self, conversion: Conversion) -> bool:
+        """Whether it converts a constant."""
+        return self.graph.constant(conversion.node.input[0])
+
+    def products(self) -> Iterator[Product]:
+        """Nodes that multiply and accumulate."""
+        for node in self.graph.nodes:
+            if node.op_type in PRODUCTS and node.domain in STANDARD:
+                yield Product(node, self._given(node.input[0]), self._given(node.input[1]))
+
+    def rank(self, name: str) -> int:
+        """Rank of the stored tensor *name*; 0 where it is not stored."""
+        value = self.reader.value(name)
+        return 0 if value is None else value.ndim
+
+    def _given(self, name: str) -> Conversion | None:
+        above = self.graph.producer.get(name)
+        while above is not None and above.op_type in _MOVES:
+            above = self.graph.producer.get(above.input[0])
+        known = above is not None and above.op_type == DEQUANTIZE
+        return self.reader.conversion(above) if known and above is not None else None
+
+
+def attribute(node: NodeProto, name: str, default: int) -> int:
+    """The integer attribute *name* of *node*."""
+    return next((int(a.i) for a in node.attribute if a.name == name), default)
