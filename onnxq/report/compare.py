@@ -7,6 +7,7 @@ are read off the running quantized model, so that the kernels that will be deplo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any
@@ -21,15 +22,17 @@ from onnxq.report.advise import Effort, advise
 from onnxq.report.boundary import boundary_of, taken
 from onnxq.report.build import output_entry
 from onnxq.report.entries import finite, isolated_entry, place, rank
+from onnxq.report.equalized import equalized
 from onnxq.report.isolated import Arithmetic
 from onnxq.report.layers import FLOATS, Layer, find_layers
-from onnxq.report.matching import Matching, match
+from onnxq.report.matching import match
 from onnxq.report.measure import Errors, measure
 from onnxq.report.pair import Pair, make_pair
+from onnxq.report.reading import functions_read
+from onnxq.report.recognised import Matching
 from onnxq.report.relaxed import MOVES
 from onnxq.report.skeleton import COMPUTE, op_class
 from onnxq.report.spread import Spread
-from onnxq.report.unscaled import REASON, unscaled
 from onnxq.runtime.coverage import kernels
 from onnxq.runtime.probe import probe
 from onnxq.runtime.providers import Provider
@@ -77,19 +80,26 @@ def compare(
     inputs = _load(pair.quantized, providers).inputs
     converted = {**first, **taken(first, inputs, boundary)}
     matching = match(pair.original, pair.qdq, first, converted)
-    layers = [unscaled(e, pair) for e in find_layers(pair, matching)]
+    real, names = equalized(pair, matching)
+    layers = find_layers(pair, matching, names)
     found = [layer for layer in layers if layer.tensor is not None]
     _check(layers, matching)
     codes = {str(e.tensor): (e.result, e.qparams or FLOATS) for e in reversed(found)}
     kept = Spread()
     feeds = kept.watch(chain([first], samples))
-    matches = {a: b for a, b in matching.tensors.items() if a not in matching.scaled}
+    matches = {a: b for a, b in names.items() if a not in matching.scaled}
     level = pair.original.opset == pair.qdq.opset
     errors = measure(
-        pair.original, pair.qdq, codes, feeds, boundary=boundary, providers=providers,
+        real, pair.qdq, codes, feeds, boundary=boundary, through=functions_read(pair.qdq, names),
+        providers=providers,
         matches=matches if level else None, arithmetic=arithmetic,
     )  # fmt: skip
     fused = kernels(pair.quantized, providers)
+    carried = {g.node for g in errors.isolated.exact} if errors.isolated else set()
+    if "onnxq.recipe" in quantized.metadata:  # it quantizes no data movement without a kernel
+        carried |= {e.node.name for e in found if e.node.op in MOVES | {"Pad"}}
+    carried -= fused.keys()
+    found = [e for e in found if e.node.name not in carried]
     costs = _costs(pair.qdq, converted)
     entries = [_entry(e, errors, fused.get(e.node.name), costs) for e in found]
     place(entries, pair.original)
@@ -121,7 +131,7 @@ def compare(
         "layers": entries,
         "tensors": {} if errors.isolated is None else errors.isolated.tensors(),
         "arithmetic": None if errors.isolated is None else errors.isolated.arithmetic,
-        "kept_float": _kept_float(pair, layers, matching, fused),
+        "kept_float": _kept_float(pair, layers, carried, fused),
         "unmatched": [
             {
                 "quantized_node": e.node.name,
@@ -136,12 +146,7 @@ def compare(
         "warnings": _warnings(layers, matching) + ([] if level else [_UNEVEN]),
         "recommendation": [],
     }
-    if any(e.reason == REASON for e in found):
-        report["warnings"].append(
-            "no layers are recommended, because some that were scaled by equalization cannot be "
-            "switched to float here; the report of the quantization itself has them"
-        )
-    elif errors.isolated is not None:
+    if errors.isolated is not None:
         advise(report, errors.isolated, kept, effort=effort or Effort(), providers=providers)
     return report
 
@@ -177,19 +182,20 @@ def _check(layers: Sequence[Layer], matching: Matching) -> None:
 
 
 def _kept_float(
-    pair: Pair, layers: Sequence[Layer], matching: Matching, fused: Mapping[str, str]
+    pair: Pair, layers: Sequence[Layer], carried: AbstractSet[str], fused: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Operators that multiply and have no integer kernel."""
+    """Operators that multiply and have no integer kernel; of *carried* that they move floats."""
     names = {e.node.name: e.origin for e in layers}
-    return [
-        {
-            "node": names.get(n.name) or n.name,
-            "op_type": n.op,
-            "reason": "no integer kernel in the optimized graph",
-        }
-        for n in pair.qdq.graph.nodes
-        if op_class(n) in COMPUTE and n.name not in fused
-    ]
+    found = []
+    for node in pair.qdq.graph.nodes:
+        reason = "no integer kernel in the optimized graph"
+        if node.name in carried:
+            reason = "it moves rounded values as floats: no integer kernel in the optimized graph"
+        elif op_class(node) not in COMPUTE or node.name in fused:
+            continue
+        name = names.get(node.name) or node.name
+        found.append({"node": name, "op_type": node.op, "reason": reason})
+    return found
 
 
 def _warnings(layers: Sequence[Layer], matching: Matching) -> list[str]:
@@ -230,6 +236,8 @@ def _entry(
     result = str(layer.tensor)
     sums = errors.tensors.get(result)
     reason = f"measured at '{result}'"
+    if layer.scaled:
+        reason += f": its channels are scaled in the quantized model, by {layer.scaled}"
     if kernel is None:
         reason += "; the runtime did not fuse it: it runs in float between Q and DQ"
     alone = isolated_entry(layer.node.name, result, errors.isolated)

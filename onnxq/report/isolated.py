@@ -176,10 +176,12 @@ class Isolated:
         reducer = twins.reducer
         results = {g.result for g in self.groups}
         done: set[str] = set()
+        seen: set[str] = set()
         for group in groups:
             reducer.section()
             errors = twins.add(group)
-            if group.result in codes:
+            if group.result in codes and group.result not in seen:
+                seen.add(group.result)  # two layers may hand on the same values
                 self._add_cumulative(reducer, group.result)
             reducer.scalar(("signal", group.node), "ReduceSumSquare", errors.reference)
             for kind in ("error", "weights", "inputs", "output"):
@@ -199,7 +201,7 @@ class Isolated:
                     hand_out(reducer, twins.float, tensor, noise, axis, self.qparams.get(tensor))
 
         for tensor in codes:
-            if tensor not in {g.result for g in groups}:
+            if tensor not in seen:
                 reducer.section()
                 self._add_cumulative(reducer, tensor)
 

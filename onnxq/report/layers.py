@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from onnxq.graph import constant_value, consumers, producer
 from onnxq.quant import QParams, dtype
 from onnxq.report.entries import weight_entry
-from onnxq.report.matching import Matching
 from onnxq.report.pair import Pair
+from onnxq.report.recognised import Matching
 from onnxq.report.relaxed import parameters
 from onnxq.report.skeleton import COMPUTE, SAME, Skeleton, op_class, weight
 
@@ -38,6 +38,7 @@ class Layer:
         inputs: tensors of the float model that it reads as codes.
         weights: ranges and scales of its weight, as in the report; None where it has none.
         dynamic: whether its scales are chosen in each run.
+        scaled: by what its channels are multiplied, in words; empty where they are not.
         reason: why it was not recognised.
     """
 
@@ -51,6 +52,7 @@ class Layer:
     inputs: tuple[str, ...] = ()
     weights: dict[str, Any] | None = None
     dynamic: bool = False
+    scaled: str = ""
     reason: str = ""
 
 
@@ -65,14 +67,20 @@ class Floats(QParams):
 FLOATS = Floats(np.ones((), np.float32), np.zeros((), np.int64), dtype("int8"))
 
 
-def find_layers(pair: Pair, matching: Matching) -> list[Layer]:
-    """Quantized operators of the pair, in the order of the quantized model."""
-    return list(_Finder(pair, matching).layers())
+def find_layers(
+    pair: Pair, matching: Matching, names: Mapping[str, str] | None = None
+) -> list[Layer]:
+    """Quantized operators of the pair, in the order of the quantized model.
+
+    Where *names* maps tensors of the quantized model otherwise than *matching*, which tensors a
+    layer reads and hands on is said in these names (see ``equalized``).
+    """
+    return list(_Finder(pair, matching, matching.tensors if names is None else names).layers())
 
 
 class _Finder:
-    def __init__(self, pair: Pair, matching: Matching) -> None:
-        self.pair, self.matching = pair, matching
+    def __init__(self, pair: Pair, matching: Matching, names: Mapping[str, str]) -> None:
+        self.pair, self.matching, self.names = pair, matching, names
         self.real, self.found = Skeleton(pair.original), Skeleton(pair.qdq)
         self.real_tensors = pair.original.tensors()
         self.named: set[str] = set()
@@ -125,7 +133,7 @@ class _Finder:
         origin = None if real is None else self._origin(node, real)
         name = None if origin is None else origin.name
         if name in self.named:  # one float node became two
-            name = node.name
+            name, origin = node.name, None
         self.named.add(str(name))
         reason = ""
         if real is None:
@@ -134,10 +142,19 @@ class _Finder:
                 reason = "what it computes is no tensor of the float model"
         return Layer(
             node=node, result=end.name, qparams=qparams, precision=self._precision(node),
-            tensor=real, origin=name, op_type=node.op if origin is None else origin.op,
+            tensor=self.names.get(end.name), origin=name,
+            op_type=node.op if origin is None else origin.op,
             inputs=self._inputs(node), weights=self._weights(node, origin),
-            dynamic=node.op in _DYNAMIC, reason=reason,
+            dynamic=node.op in _DYNAMIC, scaled=self._scaled(end.name), reason=reason,
         )  # fmt: skip
+
+    def _scaled(self, name: str) -> str:
+        """By what the channels of the tensor *name* are multiplied, and who says so."""
+        factors = self.matching.factors.get(name)
+        if factors is None:
+            return ""
+        source = "estimated on one sample" if name in self.matching.estimated else "noted in it"
+        return f"{factors.min():.3g} … {factors.max():.3g} ({source})"
 
     def _origin(self, node: gs.Node, real: str) -> gs.Node | None:
         """The node of the float model that *node* was made from, known by its result *real*."""
@@ -165,7 +182,7 @@ class _Finder:
         return " × ".join(found) or "float"
 
     def _inputs(self, node: gs.Node) -> tuple[str, ...]:
-        known = self.matching.tensors
+        known = self.names
         names = [t.name for t in self.found.activations(node) if _codes(t) is not None]
         return tuple(dict.fromkeys(known[n] for n in names if n in known))
 

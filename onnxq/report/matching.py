@@ -16,7 +16,6 @@ further than the layer that makes it; where values say nothing (a ruined layer),
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,12 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import Model
-from onnxq.pipeline.scaled import scaled_tensors
+from onnxq.report.factors import Noted, Vector, estimate, fitting, shaped
 from onnxq.report.likeness import Candidates, channel_factors, why_not
 from onnxq.report.points import aliases, copies, followers, wanted
+from onnxq.report.recognised import Matching
 from onnxq.report.relaxed import Relaxed, Values, run_all
+from onnxq.report.scaling import Scaling
 from onnxq.report.structure import EQUAL_WEIGHTS, OTHER_WEIGHTS, Side, Structure
 
 #: SQNR in dB from which values are alike: read by the same operator, by an equal one, by another.
@@ -38,26 +39,6 @@ _TIE_DB = 1.0
 _SOUND_DB = 10.0
 #: Rounds after which what is left is decided by structure, as it stands.
 _PATIENCE = 40
-
-
-@dataclass
-class Matching:
-    """What was recognised.
-
-    Attributes:
-        tensors: name in the quantized model → name in the float model.
-        by_structure: those of them that were recognised by structure although the values differ.
-        unmatched: name in the quantized model → why it was not recognised.
-        scaled: those of them whose channels are scaled, by name.
-        other_weights: those in ``by_structure`` whose weights differ too, so that one may doubt
-            that the two models belong together.
-    """
-
-    tensors: dict[str, str] = field(default_factory=dict)
-    by_structure: set[str] = field(default_factory=set)
-    unmatched: dict[str, str] = field(default_factory=dict)
-    scaled: set[str] = field(default_factory=set)
-    other_weights: set[str] = field(default_factory=set)
 
 
 def match(
@@ -107,20 +88,25 @@ class _Matcher:
                 self.result.tensors[tensor.name] = tensor.name
         self.next = followers(quantized.graph, self.mine.skeleton)
         self.aliases = aliases(quantized.graph, self.mine.skeleton)
-        self.hidden = scaled_tensors(quantized) - scaled_tensors(original)
+        self.noted = Noted(original, quantized)
+        self.scaling = Scaling(
+            self.mine, self.real, self.noted, self.result.tensors, self.result.factors
+        )
 
     def run(self) -> Matching:
         """Rounds until everything is recognised or given up."""
-        now = self.relaxed.run(self.feed, {})
+        now = self.now = self.relaxed.run(self.feed, {})
         self.mine.values = {**now, **self.feed}
         todo = wanted(self.graph, self.mine.skeleton, self.relaxed)
         todo = [n for n in todo if n in now and now[n].dtype.kind == "f"]
         for name in todo:
             self.mine.heads[name] = self.mine.skeleton.heads(self.mine.tensors[name])
-            if self.aliases[name] & self.hidden:
-                self._leave_out(name, "onnxq scaled its channels (metadata 'onnxq.scaled')")
+            noted = self.scaling.by_note(self.aliases[name], now[name].shape)
+            if noted is not None:
+                self._take(name, *noted)
         self.next = {a: b for a, b in self.next.items() if a in todo and b in todo}
         self.sound = self._sound(now)
+        self.suspect = self.scaling.suspected(todo, now)
         rounds = 0
         while todo := self._open(todo):
             self.settled = set(self._known()) | set(self.feed)
@@ -130,8 +116,8 @@ class _Matcher:
             rounds += 1
             while rounds >= _PATIENCE and (todo := self._open(todo)):
                 self._force(todo, now)
-            now = self.relaxed.run(self.feed, self._known())
-        self._spread()
+            now = self.now = self.relaxed.run(self.feed, self._known())
+        self.result.spread(list(copies(self.graph, self.mine.skeleton)))
         return self.result
 
     def _decide(self, name: str, now: Values) -> bool:
@@ -140,18 +126,29 @@ class _Matcher:
             real = self.structure.source(self.mine.tensors[name])
             if real is not None and now[name].shape == self.real.values[real].shape:
                 return self._take(name, real)
+        undone = self.scaling.undone(name)
+        if undone is not None:
+            return self._take(name, undone, np.ones(1))
         score = self.scores[name]
         near = [real for real in score if score[real] >= _ALIKE[2]]
         levels = {real: self.structure.level(name, real) for real in near}
-        if self._by_value(name, levels, 2):
+        clean = self._clean(name)
+        # what is nearly right may be scaled: factors are seen where the sources are known
+        if (clean or not self.suspect) and self._by_value(name, levels, 2):
             return True
-        if not self._clean(name):  # its values, or what is known of its sources, will get better
+        if not clean:  # its values, or what is known of its sources, will get better
             return False
         if self._by_value(name, levels, 1) or self._by_value(name, levels, 0):
             return True
         levels = {real: self.structure.level(name, real) for real in score}
+        known = self.scaling.by_values(name, now, levels)
+        if known is not None:
+            return self._take(name, *known)
+        seen = self._seen(name, now, [r for r, n in levels.items() if n == 2])
+        if seen is not None:
+            return self._take(name, *seen)
         for real, level in levels.items():
-            fits = level == 2 and name not in self.scaled
+            fits = level == 2 and name not in self.scaled and not self.noted.complete
             if fits and channel_factors(self.real.values[real], now[name]):
                 self.scaled[name] = real  # what comes behind it will tell
         return name not in self.scaled and self._by_structure(name, levels)
@@ -173,9 +170,18 @@ class _Matcher:
         for name, real in list(self.scaled.items()):
             if name in todo:
                 if self.sound or self._recovers(name):
+                    found = estimate(self.real.values[real], now[name])
+                    if found is not None:
+                        self.result.estimated.add(name)
+                        self._take(name, real, found[0])
+                        return
                     low, high = channel_factors(self.real.values[real], now[name]) or (1.0, 1.0)
-                    reason = f"its channels are those of '{real}' times {low:.3g} … {high:.3g}"
-                    self._leave_out(name, reason)
+                    position = self.relaxed.positions.get(name)
+                    self.result.scaled |= {name, name if position is None else position.source}
+                    self.result.unmatched[name] = (
+                        f"its channels are those of '{real}' times {low:.3g} … {high:.3g}, by an "
+                        "estimate that other values of the sample do not confirm"
+                    )
                 else:
                     del self.scaled[name]
                     self._assume(name, real)
@@ -191,11 +197,13 @@ class _Matcher:
 
     def _known(self) -> Values:
         """The float model's values of what is recognised, under the quantized model's names."""
-        return {
-            name: self.real.values[real].astype(self.mine.values[name].dtype, copy=False)
-            for name, real in self.result.tensors.items()
-            if name in self.mine.values
-        }
+        found, factors = {}, self.result.factors
+        for name, real in self.result.tensors.items():
+            if name in self.mine.values:
+                value = self.real.values[real]
+                value = value * factors[name] if name in factors else value
+                found[name] = value.astype(self.mine.values[name].dtype, copy=False)
+        return found
 
     def _by_value(self, name: str, levels: Mapping[str, int], level: int) -> bool:
         """Recognise *name* among tensors of at least that *level*; whether values allow it."""
@@ -226,13 +234,29 @@ class _Matcher:
         """What decides between tensors of equal values."""
         return *self.structure.fit(name, real), real in self.aliases[name], self.scores[name][real]
 
-    def _take(self, name: str, real: str) -> bool:
-        self.result.tensors[name] = real
+    def _take(self, name: str, real: str, factors: Vector | None = None) -> bool:
+        """*name* holds the values of *real*, times *factors*: those that fit, if not given."""
+        value = self.real.values[real]
+        if factors is None and name in self.now and value.shape == self.now[name].shape:
+            vectors = self.scaling.candidates(name, self.now)
+            factors = fitting(value, self.now[name], vectors)[0] if vectors else None
+            if factors is None or (factors == 1.0).all():
+                _, factors = self._seen(name, self.now, [real]) or (real, None)
         position = self.relaxed.positions.get(name)
-        if position is not None:
-            self.result.tensors.setdefault(position.source, real)
+        for own in (name, *([] if position is None else [position.source])):
+            same = self.result.tensors.setdefault(own, real) == real and real not in self.feed
+            if same and factors is not None and (factors != 1.0).any():
+                self.result.factors[own] = shaped(factors, value)
+        self.result.tensors[name] = real
         self.scaled.pop(name, None)
         return True
+
+    def _seen(self, name: str, now: Values, reals: list[str]) -> tuple[str, Vector] | None:
+        """Of *reals* the tensor that *name* is, scaled, and the factors that were estimated."""
+        found = self.scaling.estimated(name, now, reals)
+        if found is not None:
+            self.result.estimated.add(name)
+        return found
 
     def _by_structure(self, name: str, levels: Mapping[str, int], *, sure: bool = True) -> bool:
         """Decide about *name*, whose values say nothing; *sure*: only where there is no doubt."""
@@ -273,18 +297,3 @@ class _Matcher:
         alike = self.result.tensors.keys() - self.result.by_structure
         heads = (head for other in alike for head in self.mine.heads.get(other, ()))
         return any(name in self.aliases[t.name] for head in heads for t in head.sources)
-
-    def _leave_out(self, name: str, reason: str) -> None:
-        self.result.unmatched[name] = reason
-        self.result.scaled.add(name)
-        position = self.relaxed.positions.get(name)
-        if position is not None:
-            self.result.scaled.add(position.source)
-
-    def _spread(self) -> None:
-        """Give copies (Q, DQ, Identity) the match of what they copy, and back across a pair."""
-        tensors, left_out = self.result.tensors, self.result.scaled
-        pairs = list(copies(self.graph, self.mine.skeleton))
-        for a, b in (*pairs, *((copy, source) for source, copy in reversed(pairs))):
-            if a in tensors and b not in left_out:
-                tensors.setdefault(b, tensors[a])

@@ -23,6 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
+from onnxq.report.equalized import SCALE, UNSCALE
 from onnxq.report.functions import apply
 from onnxq.report.grids import bounds, qparams
 from onnxq.report.groups import ACTIVATIONS, MOVES, QUANTIZE, Graph, Grid, Group
@@ -203,13 +204,20 @@ class Twins:
         found: list[NodeProto] = []
         name = group.result
         node = self.float.producer.get(name)
+        scale = back = None
+        if node is not None and node.name.startswith(SCALE):  # a · f(y / a) for y = a · x
+            scale = node
+            back = next(n for n in self.float.users[name] if n.name.startswith(UNSCALE))
+            name = node.input[0]
+            node = self.float.producer.get(name)
         read = {s.tensor for s in group.sources}
         while node is not None and node.op_type in ACTIVATIONS and name not in read:
             found.insert(0, node)
             name = node.input[0]
             node = self.float.producer.get(name)
         own = sum(n.op_type in ACTIVATIONS for n in group.nodes)
-        return found[own:]
+        found = found[own:]
+        return [back, *found, scale] if found and back is not None and scale is not None else found
 
     def _saturates(self, tail: list[NodeProto], grid: Grid) -> bool:
         """Whether rounding to *grid* makes the same codes with and without *tail*."""
@@ -217,8 +225,11 @@ class Twins:
         if found is None or found.axis is not None or not tail:
             return False
         limits = [bounds(self.float, node.output[0]) for node in tail]
-        ends = max(low for low, _ in limits), min(high for _, high in limits)
-        low, high = found.quantize(np.clip(np.array(ends, np.float32), -1e30, 1e30))
+        ends = np.array([max(low for low, _ in limits), min(high for _, high in limits)])
+        if tail[-1].name.startswith(SCALE):
+            factors = self.float.initializers[tail[-1].input[1]]
+            ends = ends * onnx.numpy_helper.to_array(factors).min()
+        low, high = found.quantize(np.clip(ends, -1e30, 1e30).astype(np.float32))
         return int(low) == found.qmin and int(high) == found.qmax
 
     def _behind(self, tensor: str, tail: list[NodeProto]) -> str:
