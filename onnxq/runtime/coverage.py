@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from onnxq.graph import Model
+from onnxq.runtime.origins import origins
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.session import Session
 
@@ -17,13 +17,15 @@ _INTEGER = frozenset({
     "QGemm", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul",
     "DynamicQuantizeLSTM", "QAttention", "MatMulNBits",
 })  # fmt: skip
-#: Layout changes (NHWC) name the node anew, with a number behind the old name; a Gemm made of
-#: MatMul and Add has the MatMul's name.
-_COPY = re.compile(r"(/MatMulAddFusion)?(_token_\d+)?$")
 _MOVES = frozenset({
     "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "MaxPool", "NhwcMaxPool",
     "ReduceMax", "ReduceMin", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile",
     "Transpose", "Unsqueeze", "Identity",
+})  # fmt: skip
+#: Moves that compute: they are never merged with their neighbours.
+_KEPT = frozenset({"MaxPool", "NhwcMaxPool", "ReduceMax", "ReduceMin", "Resize"})
+_CODES = frozenset({
+    onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT16, onnx.TensorProto.UINT16,
 })  # fmt: skip
 
 
@@ -48,7 +50,7 @@ def optimized(
     """The graph that ONNX Runtime really runs for *model*, at the optimization of deployment.
 
     Args:
-        model: nodes need names of their own to be found again, see ``source_name``.
+        model: nodes need names of their own to be found again, see ``origins``.
         providers: execution providers, in order.
         int8: whether int8 activations have kernels (Arm) or are made uint8 (x86); None: as here.
 
@@ -61,16 +63,13 @@ def optimized(
         return onnx.load(path, load_external_data=False)
 
 
-def source_name(name: str) -> str:
-    """Name of the node that a node *name* of an optimized graph was made from."""
-    return _COPY.sub("", name)
-
-
 def kernels_in(graph: onnx.GraphProto, optimized: onnx.GraphProto) -> dict[str, str]:
     """As ``kernels``, for a *graph* and what it was *optimized* to."""
-    left = {source_name(node.name) for node in optimized.node}
+    names = origins(graph, optimized)
+    left = set(names.values())
     merged = {n: f"{op} (merged)" for n, op in _moves(graph).items() if n not in left}
-    return merged | integer_nodes(optimized)
+    found = integer_nodes(optimized)
+    return merged | {names[node]: kernel for node, kernel in found.items() if node in names}
 
 
 def _moves(graph: onnx.GraphProto) -> dict[str, str]:
@@ -83,22 +82,19 @@ def _moves(graph: onnx.GraphProto) -> dict[str, str]:
     return {
         node.name: node.op_type
         for node in graph.node
-        if node.op_type in _MOVES
+        if node.op_type in _MOVES - _KEPT
         and node.input[0] in codes
         and all(users.get(name) == {"QuantizeLinear"} for name in node.output)
     }
 
 
 def integer_nodes(graph: onnx.GraphProto) -> dict[str, str]:
-    """Nodes of an optimized *graph* that run on integers, by name; see ``kernels``."""
-    eight_bit: set[str] = {
-        t.name
-        for t in graph.initializer
-        if t.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-    }
+    """Nodes of an optimized *graph* that run on integers, by their names there."""
+    eight_bit: set[str] = {t.name for t in graph.initializer if t.data_type in _CODES}
+    eight_bit.update(i.name for i in graph.input if i.type.tensor_type.elem_type in _CODES)
     found: dict[str, str] = {}
     for node in graph.node:
-        name = _COPY.sub("", node.name)
+        name = node.name
         if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
             eight_bit.add(node.output[0])
         elif node.op_type.startswith("QLinear") or node.op_type in _INTEGER:

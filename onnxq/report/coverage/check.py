@@ -148,7 +148,7 @@ def cover(
     *macs* are the multiply-accumulates of its nodes by name.
     """
     reader = Reader(model, _arm() if int8 is None else int8)
-    groups = list(find_qdq_groups(model, became(run.graph), reader))
+    groups = list(find_qdq_groups(model, became(model.graph, run.graph), reader))
     around = {g.node.name for g in groups}
     nodes = outcomes(reader.graph, model.graph, run.graph, around, macs)
     by_name = {n.node: n for n in nodes}
@@ -159,7 +159,7 @@ def cover(
         tuple(nodes),
         tuple(_unfused(g, by_name[g.node.name], known) for g in loose),
         tuple((g.node.name, f) for g in fused for f in _findings(g, HAZARDS)),
-        tuple(exposed(run.graph)),
+        tuple(exposed(model.graph, run.graph)),
         sum(n.op_type in CONVERSIONS for n in run.graph.node),
     )
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import onnx
-from onnx import NodeProto
 
 from onnxq.report.groups import DEQUANTIZE, QUANTIZE, Graph
-from onnxq.runtime.coverage import kernels_in, source_name
+from onnxq.runtime.coverage import kernels_in
+from onnxq.runtime.origins import origins
 
 Kind = Literal["integer", "around", "float", "removed", "conversion", "constant"]
 #: Operators that only turn floats into codes or back.
@@ -61,9 +61,10 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def became(optimized: onnx.GraphProto) -> dict[str, str]:
-    """Operators of the *optimized* graph by the name of the node that each was made from."""
-    return {source_name(n.name).removeprefix("fused "): n.op_type for n in optimized.node}
+def became(model: onnx.GraphProto, optimized: onnx.GraphProto) -> dict[str, str]:
+    """Operators of the *optimized* graph by the name of the node of *model* that each was."""
+    names = origins(model, optimized)
+    return {names[n.name]: n.op_type for n in optimized.node if n.name in names}
 
 
 def outcomes(
@@ -78,8 +79,8 @@ def outcomes(
     *around* are names of nodes that read dequantized codes and could have been integer kernels.
     """
     integer = kernels_in(model, optimized)
-    left = became(optimized)
-    absorbed = _absorbed(graph, optimized, {*left, *integer})
+    left = became(model, optimized)
+    absorbed = _absorbed(graph, {*left, *integer})
     found = []
     for node in model.node:
         name, cost = node.name, macs.get(node.name, 0)
@@ -104,11 +105,11 @@ def outcomes(
     return found
 
 
-def _absorbed(graph: Graph, optimized: onnx.GraphProto, left: set[str]) -> dict[str, str]:
+def _absorbed(graph: Graph, left: set[str]) -> dict[str, str]:
     """Nodes that are gone, with the node whose kernel computes them.
 
-    A Relu belongs to what computes its input; what a fused node of a new name replaced belongs to
-    the last of the nodes that it replaced.
+    A Relu behind a kernel belongs to it; so does what was computed for it alone, such as the parts
+    of a LayerNormalization, of which the last one stands for all.
     """
     found: dict[str, str] = {}
     for node in graph.nodes:
@@ -119,25 +120,11 @@ def _absorbed(graph: Graph, optimized: onnx.GraphProto, left: set[str]) -> dict[
             owner = found.get(above.name, above.name)
             if owner in left:
                 found[node.name] = owner
-    names = {n.name for n in graph.nodes}
-    for fused in optimized.node:
-        if source_name(fused.name) in names:
+    for node in reversed(graph.nodes):
+        if node.name in left or node.name in found or node.op_type in CONVERSIONS:
             continue
-        for output in fused.output:
-            last = graph.producer.get(output)
-            if last is not None:
-                _claim(graph, last, left, found)
+        users = [u for o in node.output for u in graph.users.get(o, [])]
+        owners = {found.get(u.name, u.name) for u in users}
+        if len(owners) == 1 and (owner := owners.pop()) in left:
+            found[node.name] = owner
     return found
-
-
-def _claim(graph: Graph, last: NodeProto, left: set[str], found: dict[str, str]) -> None:
-    waiting = [last]
-    while waiting:
-        node = waiting.pop()
-        for name in node.input:
-            above = graph.producer.get(name)
-            if above is not None and above.name not in left and above.name not in found:
-                if above.op_type in CONVERSIONS or graph.constant(name):
-                    continue
-                found[above.name] = last.name
-                waiting.append(above)

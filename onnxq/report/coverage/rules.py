@@ -156,7 +156,7 @@ def _int8(g: QdqGroup) -> str:
 def _types(g: QdqGroup) -> str:
     activations = [g.given(0)] if g.op in ("Conv", "Gemm", "MatMul") else g.sources
     types = [c.runs for c in (*activations, *g.quantizers) if c is not None and c.runs in BYTES]
-    if g.op in MOVES or g.op == "ArgMax" or len(set(types)) < 2 or _int8(g):
+    if g.op == "ArgMax" or len(set(types)) < 2 or _int8(g):
         return ""
     shown = " and ".join(type_text(t) for t in dict.fromkeys(types))
     return f"its inputs and its output have the types {shown}, as they run"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from onnxq.quant.pairs import kernel_rows
-from onnxq.runtime.coverage import source_name
+from onnxq.runtime.origins import origins
 
 #: The largest sum of two codes' magnitudes that cannot saturate.
 LIMIT = 128
@@ -51,8 +51,9 @@ class Exposure:
     worst: int
 
 
-def exposed(optimized: onnx.GraphProto) -> Iterator[Exposure]:
-    """Layers of an *optimized* graph that may saturate, in order."""
+def exposed(model: onnx.GraphProto, optimized: onnx.GraphProto) -> Iterator[Exposure]:
+    """Layers of *model* that may saturate in the graph that it was *optimized* to, in order."""
+    names = origins(model, optimized)
     stored = {t.name: t for t in optimized.initializer}
     types = {name: t.data_type for name, t in stored.items()}
     types |= {v.name: v.type.tensor_type.elem_type for v in optimized.input}
@@ -72,7 +73,7 @@ def exposed(optimized: onnx.GraphProto) -> Iterator[Exposure]:
         sums = _pair_sums(node, numpy_helper.to_array(weight))
         over = int((sums > LIMIT).sum())
         if over:
-            name = source_name(node.name)
+            name = names.get(node.name, node.name)
             yield Exposure(name, node.op_type, over, sums.size, int(sums.max()))
 
 

@@ -30,7 +30,7 @@ def looked_at(proto: onnx.ModelProto) -> Coverage:
     proto = named(proto)
     run = optimized(proto, int8=False)
     kinds = {n.node: n for n in found.nodes}
-    for group in find_qdq_groups(proto, became(run.graph), Reader(proto, int8=False)):
+    for group in find_qdq_groups(proto, became(proto.graph, run.graph), Reader(proto, int8=False)):
         outcome = kinds[group.node.name]
         if outcome.kind == "integer" and outcome.runs_as != "MatMulNBits":
             wrong = [(r.name, r.broken(group)) for r in RULES if r.broken(group)]
@@ -92,20 +92,21 @@ def test_onnxruntime(name: str, kind: str, tmp_path: Path) -> None:
         assert found.nodes_percent == 100
 
 
+@pytest.mark.parametrize("name", ["digits_resnet", "digits_mobilenet"])
 @pytest.mark.parametrize(
     ("activation", "rule"), [(QuantType.QInt8, "int8-on-x86"), (QuantType.QInt16, "bits")]
 )
-def test_onnxruntime_with_other_activations(activation, rule, tmp_path: Path) -> None:
-    onnx.save(float_model("digits_resnet"), tmp_path / "float.onnx")
+def test_onnxruntime_with_other_activations(name, activation, rule, tmp_path: Path) -> None:
+    onnx.save(float_model(name), tmp_path / "float.onnx")
     quantize_static(
-        tmp_path / "float.onnx", tmp_path / "int.onnx", Samples(samples("digits_resnet", 2)),
+        tmp_path / "float.onnx", tmp_path / "int.onnx", Samples(samples(name, 2)),
         quant_format=QuantFormat.QDQ, activation_type=activation, weight_type=QuantType.QInt8,
     )  # fmt: skip
     found = looked_at(onnx.load(tmp_path / "int.onnx"))
     rules = unfused(found)
     assert UNKNOWN.rule not in {r for group in rules.values() for r in group}
     assert rule in {r for group in rules.values() for r in group}
-    assert found.macs_percent < 80
+    assert found.macs_percent < 90
 
 
 def test_dynamic(tmp_path: Path) -> None:
