@@ -66,6 +66,7 @@ class Coverage:
         hazards: by node, what a fused kernel computes otherwise than the graph says.
         exposed: layers that may saturate on CPUs without VNNI.
         conversions: QuantizeLinear and DequantizeLinear nodes that are left.
+        inner: nodes in sub-graphs (If, Loop, Scan), which are not looked at.
     """
 
     nodes: tuple[Outcome, ...]
@@ -73,6 +74,7 @@ class Coverage:
     hazards: tuple[tuple[str, Finding], ...]
     exposed: tuple[Exposure, ...]
     conversions: int
+    inner: int = 0
 
     @property
     def work(self) -> list[Outcome]:
@@ -105,6 +107,7 @@ class Coverage:
             "integer_nodes_percent": self.nodes_percent,
             "integer_macs_percent": self.macs_percent,
             "conversions": self.conversions,
+            "inner_nodes": self.inner,
             "unfused": len(self.unfused),
             "hazards": len(self.hazards),
             "exposed": len(self.exposed),
@@ -161,6 +164,7 @@ def cover(
         tuple((g.node.name, f) for g in fused for f in _findings(g, HAZARDS)),
         tuple(exposed(model.graph, run.graph)),
         sum(n.op_type in CONVERSIONS for n in run.graph.node),
+        sum(map(_inner, model.graph.node)),
     )
 
 
@@ -177,6 +181,12 @@ def _unfused(group: QdqGroup, outcome: Outcome, known: bool) -> Unfused:
 def _findings(group: QdqGroup, rules: Sequence[Rule]) -> tuple[Finding, ...]:
     found = ((rule, rule.broken(group)) for rule in rules)
     return tuple(Finding(rule.name, why, rule.remedy) for rule, why in found if why)
+
+
+def _inner(node: onnx.NodeProto) -> int:
+    """How many nodes the sub-graphs of *node* have."""
+    graphs = [g for a in node.attribute for g in (a.g, *a.graphs)]
+    return sum(1 + _inner(inner) for graph in graphs for inner in graph.node)
 
 
 def _share(part: list[int], whole: list[int]) -> float:

@@ -7,8 +7,9 @@ running each with and without the fusion (1.31).
 from __future__ import annotations
 
 from onnxq.report.coverage.conversions import Conversion
+from onnxq.report.coverage.number_rules import bias_scale_off
 from onnxq.report.coverage.qdq_groups import QdqGroup
-from onnxq.report.coverage.rules import Rule, bias_scale_off
+from onnxq.report.coverage.rules import Rule
 
 _STRICT = ("Conv", "Gemm", "MatMul")
 

@@ -40,6 +40,8 @@ def summary(found: Coverage, model: str, target: str) -> RenderableType:
         if facts[f"{kind}_nodes"] or kind != "around":
             grid.add_row(label, Text(_share(facts, kind), style=tones[kind]))
     grid.add_row("conversions", f"{facts['conversions']} to codes or back")
+    if found.inner:
+        grid.add_row("sub-graphs", Text(f"{_count(found.inner, 'node')}, not looked at", "yellow"))
     title = Text(model, style="bold", overflow="ellipsis")
     title.append(f" · {target}", style="not bold")
     return Panel(grid, title=title, title_align="left", border_style="blue", expand=False)

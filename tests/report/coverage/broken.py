@@ -118,6 +118,16 @@ def indices(op: str) -> onnx.ModelProto:
     return model
 
 
+def half() -> onnx.ModelProto:
+    """A convolution in float16."""
+    text = """g (float16[1,4,6,6] x) => (float16[1,4,6,6] y)
+        <float16 s, uint8 z = {10}, int8 i = {0}, int8[4,4,1,1] w> {
+        xq = QuantizeLinear (x, s, z)  xd = DequantizeLinear (xq, s, z)
+        wd = DequantizeLinear (w, s, i)  [node] a = Conv (xd, wd)
+        aq = QuantizeLinear (a, s, z)  y = DequantizeLinear (aq, s, z) }"""
+    return parse(text, {"s": np.array(0.1, np.float16)}, opset=21, ir=10)
+
+
 def plus(bias: str, last: str) -> onnx.ModelProto:
     """MatMul and Add, of which ONNX Runtime makes a Gemm before it looks for integer kernels."""
     text = f"""g (float[4,4] x) => (float[4,4] y) <{_CONSTANTS}> {{ {bias}
@@ -138,6 +148,7 @@ BROKEN: list[tuple[str, onnx.ModelProto, onnx.ModelProto | None]] = [
     ("mode", group('Resize <mode = "linear"> (xd, , u)', **_UP), group("Resize (xd, , u)", **_UP)),
     ("second-output", indices(_POOL), group(_POOL, **_SAME)),
     ("gemm", plus("", "bf"), plus("bd = DequantizeLinear <axis = 0> (b, bs, bz)", "bd")),
+    ("float16", half(), conv(opset=21)),
     ("bits", conv(x="s, u16", y="t, u16", opset=21), conv(x="s, z", y="t, z", opset=21)),
     ("bits", conv("(w16, s, i16)", opset=21), conv(opset=21)),
     ("bits", group("Add (xd, xd)", x="s, u16", y="t, u16", opset=21), group("Add (xd, xd)")),

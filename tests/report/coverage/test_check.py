@@ -11,7 +11,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 import onnxq
 from onnxq.graph import Model
 from onnxq.report.coverage import Coverage, check
-from onnxq.report.coverage.check import UNKNOWN
+from onnxq.report.coverage.check import UNKNOWN, cover
 from onnxq.report.coverage.conversions import Reader
 from onnxq.report.coverage.outcome import became, named
 from onnxq.report.coverage.qdq_groups import find_qdq_groups
@@ -139,6 +139,25 @@ def test_shapes_that_are_only_known_in_a_run() -> None:
     proto.graph.node.insert(0, shape)
     del proto.graph.value_info[:]
     assert check(Model.load(proto)).summary()["macs"] == plain > 0
+
+
+def test_sub_graphs_are_counted() -> None:
+    text = """g (float[4] x, bool p) => (float[4] y) { [relu] a = Relu (x)
+        [if] y = If (p) <then_branch = t () => (float[4] m) { b = Neg (a)  m = Neg (b) },
+                         else_branch = e () => (float[4] n) { n = Abs (a) }> }"""
+    found = check(Model.load(parse(text)))
+    assert found.summary()["inner_nodes"] == 3
+    assert [n.op_type for n in found.nodes] == ["Relu", "If"]
+
+
+def test_what_is_not_known_is_called_unknown() -> None:
+    proto = named(onnx.load(FIXTURES / "digits_resnet.nncf.onnx"))
+    run = optimized(proto)
+    # the rules are those of the CPU: of another provider nothing is claimed
+    found = cover(proto, run, {}, [("OtherExecutionProvider", {})])
+    assert len(found.unfused) == 12
+    assert all(u.findings == (UNKNOWN,) for u in found.unfused)
+    assert "does not know" in UNKNOWN.why
 
 
 def test_as_dict_is_json() -> None:
