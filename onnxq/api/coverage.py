@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from onnxq.runtime.providers import Provider
 
 #: How often nodes are taken back: one that goes can leave a neighbour without a partner.
 ROUNDS = 4
+_UNFUSED = "quantized, it did not fuse into an integer kernel"
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,21 @@ def taken_back(found: Look, ctx: Context) -> dict[str, str]:
         u.node for u in found.coverage.unfused if any(f.rule == "bits" for f in u.findings)
     }  # fmt: skip
     return {
-        node: f"quantized, it did not fuse into an integer kernel: {why}"
-        for node, why in unfused(found, ctx).items()
-        if node not in asked
+        node: f"{_UNFUSED}: {why}" for node, why in unfused(found, ctx).items() if node not in asked
     }
+
+
+def warn_of_taken_back(ctx: Context, nodes: Mapping[str, str]) -> None:
+    """Warn of the *nodes* that were taken back, with the most frequent reason."""
+    if nodes:
+        few = ", ".join([*nodes][:5]) + (" …" if len(nodes) > 5 else "")
+        count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+        reason, times = Counter(nodes.values()).most_common(1)[0]
+        why = reason.removeprefix(f"{_UNFUSED}: ") + (f", {times} times" if times > 1 else "")
+        ctx.journal.warn(
+            f"{count} went back to float, because ONNX Runtime makes no integer kernel there: "
+            f"{few} ({why}); --keep-unfused leaves them quantized"
+        )
 
 
 def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:

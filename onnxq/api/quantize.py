@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Literal
 
 from onnxq.api.calibration import open_calibration
-from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back
+from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
@@ -158,6 +158,7 @@ def quantize(
         loose |= back
         work = untouched.clone()
     run.finish(ctx)
+    warn_of_taken_back(ctx, loose)
     progress.stage("report")
     detail = report_detail or ("basic" if steps.name == "fast" else "layers")
     kept = Spread()

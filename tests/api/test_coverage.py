@@ -43,6 +43,9 @@ def test_what_does_not_fuse_goes_back_to_float_with_the_reason() -> None:
     assert {kinds[n] for n in ("one", "two", "three")} == {"integer"}
     assert result.report["unfused"] == []
     assert "tanh: float" in result.explain("tanh")
+    (warning,) = [w for w in result.warnings if "went back to float" in w]
+    assert "1 nodes" not in warning
+    assert "tanh (there is no integer kernel for Tanh on the CPU)" in warning
 
 
 def test_as_from_a_table_that_is_right() -> None:
@@ -65,6 +68,7 @@ def test_what_was_asked_for_stays() -> None:
     result = quantized(target="x86", activations="int16")
     assert set(result.ctx.plan.nodes) == {"one", "two", "three"}
     assert any("not 8 bit" in w for w in result.warnings)
+    assert not any("went back" in w for w in result.warnings)
     assert result.report["summary"]["integer_macs_percent"] == 0
 
 
