@@ -103,7 +103,9 @@ def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
         del facts[share]  # the summary has them
     report["summary"]["coverage"] = facts
     report["unfused"] = [asdict(u) for u in found.coverage.unfused if u.node in loose]
-    report["summary"]["coverage"]["unfused"] = len(loose)
+    report["summary"]["coverage"] |= {
+        "unfused": len(loose), "float_reasons": _reasons(found, ctx)
+    }  # fmt: skip
     report["hazards"] = [{"node": node, **asdict(f)} for node, f in found.coverage.hazards]
     report["saturation"] = [asdict(e) for e in found.coverage.exposed]
 
@@ -119,13 +121,20 @@ def note(work: Model, found: Look, runtime: str) -> None:
     work.metadata["onnxq.coverage"] = json.dumps(facts, sort_keys=True)
 
 
-def why_in_float(report: Mapping[str, Any]) -> str:
-    """Where the multiply-accumulates that run in float are, by reason: the largest three."""
-    total = report["summary"]["macs"]
+def _reasons(found: Look, ctx: Context) -> list[dict[str, Any]]:
+    """Why multiply-accumulates run in float, and how many percent of them: most first."""
+    loose = unfused(found, ctx)
     parts: dict[str, int] = defaultdict(int)
-    for entry in report["kept_float"]:
-        parts[entry["reason"]] += entry.get("macs") or 0
-    for entry in report["unfused"]:
-        parts[f"did not fuse: {entry['findings'][0]['why']}"] += entry["macs"] or 0
-    worst = sorted((p for p in parts.items() if p[1]), key=lambda p: -p[1])[:3]
-    return "; ".join(f"{percent(100 * count / total)}: {reason}" for reason, count in worst)
+    for node in found.coverage.nodes:
+        if node.kind in ("around", "float") and node.macs:
+            why = f"did not fuse: {loose[node.node]}" if node.node in loose else ""
+            parts[why or ctx.plan.kept_float.get(node.node, "not planned")] += node.macs
+    total = sum(n.macs or 0 for n in found.coverage.work)
+    order = sorted(parts.items(), key=lambda part: -part[1])
+    return [{"reason": why, "macs_percent": 100.0 * count / total} for why, count in order]
+
+
+def why_in_float(report: Mapping[str, Any]) -> str:
+    """The three largest reasons of *report* for which multiply-accumulates run in float."""
+    reasons = report["summary"]["coverage"]["float_reasons"][:3]
+    return "; ".join(f"{percent(r['macs_percent'])}: {r['reason']}" for r in reasons)

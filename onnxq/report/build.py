@@ -58,12 +58,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
     place(layers, original)
     layers.sort(key=rank)
     kept = [
-        {
-            "node": node.name,
-            "op_type": node.op,
-            "macs": costs[node.name],
-            "reason": ctx.plan.kept_float[node.name],
-        }
+        {"node": node.name, "op_type": node.op, "reason": ctx.plan.kept_float[node.name]}
         for node in original.nodes()
         if node.name in ctx.plan.kept_float and not _absorbed(node.name, ctx)
     ]

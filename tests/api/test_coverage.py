@@ -105,6 +105,13 @@ def test_layers_that_may_saturate_are_reported() -> None:
     assert exposed
 
 
+def test_reasons_for_float_are_weighed() -> None:
+    found = quantized(exclude=("two",)).report["summary"]
+    (reason,) = found["coverage"]["float_reasons"]
+    assert reason["reason"] == "excluded by 'two'"
+    assert reason["macs_percent"] == pytest.approx(100 - found["integer_macs_percent"])
+
+
 def test_coverage_can_be_demanded() -> None:
     assert quantized(require_coverage=100)
     with pytest.raises(ConditionError, match="below the 95 % required") as error:
