@@ -110,6 +110,18 @@ def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
     report["saturation"] = [asdict(e) for e in found.coverage.exposed]
 
 
+def notes(found: Look) -> list[str]:
+    """What is worth knowing of CPUs other than the one that was planned for."""
+    count = len(found.coverage.exposed)
+    if not count:
+        return []
+    what = "1 layer" if count == 1 else f"{count} layers"
+    return [
+        f"{what} may saturate, and so answer differently, on x86 without VNNI: --target x86 "
+        "is safe on every x86"
+    ]
+
+
 def note(work: Model, found: Look, runtime: str) -> None:
     """Write into the metadata of *work* how much of it runs on integers, and in what."""
     share = found.coverage.macs_percent

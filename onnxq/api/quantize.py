@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from onnxq.api.calibration import open_calibration
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
+from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
@@ -169,7 +170,7 @@ def quantize(
     describe(work, limits, steps, profile, described)
     note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
-    notes += run.notes()
+    notes += [*run.notes(), *portability(found)]
     facts = Facts(
         recipe=steps.name or str(steps),
         passes=str(steps),

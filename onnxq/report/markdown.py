@@ -59,6 +59,9 @@ def _summary(report: Report) -> str:
     if before and after is not None:
         size = f"{bytes_text(before)} → {bytes_text(after)}"
         lines.append(f"- size: {size} ({percent(100 * after / before)} of float)")
+    if ratio := parts.get("speedup"):
+        spread = f"95 % from {ratio['low']:.2f} to {ratio['high']:.2f}"
+        lines.append(f"- speed: {ratio['median']:.2f} × float ({spread})")
     lines.append(f"- first thing to do: {escaped(first_step(report))}")
     return "\n".join(lines)
 

@@ -103,6 +103,9 @@ def test_layers_that_may_saturate_are_reported() -> None:
     exposed = quantized(target="x86-vnni").report["saturation"]
     assert {e["node"] for e in exposed} <= {"one", "two", "three"}
     assert exposed
+    (text,) = [n for n in quantized(target="x86-vnni").report["notes"] if "saturate" in n]
+    assert "--target x86" in text
+    assert not any("saturate" in n for n in quantized().report["notes"])
 
 
 def test_reasons_for_float_are_weighed() -> None:

@@ -74,6 +74,7 @@ def _facts(report: Mapping[str, Any]) -> dict[str, Any]:
             for output in summary.get("outputs") or []
         ],
         "sizes": None if not before or after is None else (before, after, 100 * after / before),
+        "speedup": summary.get("speedup"),
         "macs_percent": summary.get("integer_macs_percent"),
         "nodes_percent": summary.get("integer_nodes_percent"),
         "first_step": headline.first_step(report),

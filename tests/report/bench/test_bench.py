@@ -12,6 +12,8 @@ import onnxq
 from onnxq.errors import ConditionError, OptionError
 from onnxq.graph import Model
 from onnxq.report.bench.run import Effort, bench, demand
+from onnxq.report.html import to_html
+from onnxq.report.markdown import to_markdown
 from onnxq.runtime.profile import profile
 from tests.api.support import network, samples
 
@@ -104,6 +106,10 @@ def test_quantize_measures_on_demand() -> None:
     found = result.report["bench"]
     assert [m["name"] for m in found["models"]] == ["float", "quantized"]
     assert result.report["summary"]["speedup"] == found["models"][1]["speedup"]
+    median = found["models"][1]["speedup"]["median"]
+    assert f"speed: {median:.2f} × float" in to_markdown(result.report)
+    assert f"{median:.2f}<small> ×" in to_html(result.report)
+    assert "× float" not in to_markdown(plain.report)
     slower = [w for w in result.warnings if "SLOWER" in w]
     assert bool(slower) is (found["models"][1]["speedup"]["high"] < 1)
     with pytest.raises(ConditionError, match="below the 1000 required"):
