@@ -76,7 +76,7 @@ def fitting(
             score = _score(spread, power, cross, other)
             if score >= FIT_DB and score > least:
                 best, least = spread, score
-    return best, least
+    return best, least if (best != 1.0).any() else least - better
 
 
 def estimate(x: NDArray[Any], y: NDArray[Any]) -> tuple[Vector, float] | None:

@@ -23,7 +23,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import Model
-from onnxq.report.factors import Noted, Vector, estimate, fitting, shaped
+from onnxq.report.factors import Noted, Vector, estimate, shaped
 from onnxq.report.likeness import Candidates, channel_factors, why_not
 from onnxq.report.points import aliases, copies, followers, wanted
 from onnxq.report.recognised import Matching
@@ -33,6 +33,8 @@ from onnxq.report.structure import EQUAL_WEIGHTS, OTHER_WEIGHTS, Side, Structure
 
 #: SQNR in dB from which values are alike: read by the same operator, by an equal one, by another.
 _ALIKE = {2: 12.0, 1: 20.0, 0: 30.0}
+#: SQNR in dB from which values are the same, whatever is known of their sources.
+_EXACT_DB = 80.0
 #: Values this near to the nearest are as near.
 _TIE_DB = 1.0
 #: SQNR of the outputs from which large errors on the way there mean scaled channels.
@@ -88,10 +90,10 @@ class _Matcher:
                 self.result.tensors[tensor.name] = tensor.name
         self.next = followers(quantized.graph, self.mine.skeleton)
         self.aliases = aliases(quantized.graph, self.mine.skeleton)
-        self.noted = Noted(original, quantized)
         self.scaling = Scaling(
-            self.mine, self.real, self.noted, self.result.tensors, self.result.factors
-        )
+            self.mine, self.real, self.relaxed.positions, Noted(original, quantized),
+            self.result.tensors, self.result.factors,
+        )  # fmt: skip
 
     def run(self) -> Matching:
         """Rounds until everything is recognised or given up."""
@@ -101,11 +103,12 @@ class _Matcher:
         todo = [n for n in todo if n in now and now[n].dtype.kind == "f"]
         for name in todo:
             self.mine.heads[name] = self.mine.skeleton.heads(self.mine.tensors[name])
-            noted = self.scaling.by_note(self.aliases[name], now[name].shape)
-            if noted is not None:
+            if noted := self.scaling.by_note(self.aliases[name], now[name].shape):
                 self._take(name, *noted)
         self.next = {a: b for a, b in self.next.items() if a in todo and b in todo}
-        self.sound = self._sound(now)
+        ends = [t.name for t in self.graph.outputs if t.name in now]
+        right = [self.candidates.compare(now[n]).get(n, -np.inf) for n in ends]
+        self.sound = bool(right) and min(right) >= _SOUND_DB  # then nothing before is quite wrong
         self.suspect = self.scaling.suspected(todo, now)
         rounds = 0
         while todo := self._open(todo):
@@ -126,32 +129,35 @@ class _Matcher:
             real = self.structure.source(self.mine.tensors[name])
             if real is not None and now[name].shape == self.real.values[real].shape:
                 return self._take(name, real)
-        undone = self.scaling.undone(name)
-        if undone is not None:
+        if undone := self.scaling.undone(name):
             return self._take(name, undone, np.ones(1))
         score = self.scores[name]
         near = [real for real in score if score[real] >= _ALIKE[2]]
         levels = {real: self.structure.level(name, real) for real in near}
+        exact = {real: n for real, n in levels.items() if n and score[real] >= _EXACT_DB}
+        if exact and self._by_value(name, exact, 1):
+            return True
         clean = self._clean(name)
         # what is nearly right may be scaled: factors are seen where the sources are known
         if (clean or not self.suspect) and self._by_value(name, levels, 2):
             return True
+        noted = bool(self.scaling.noted.vectors)
+        every = {r: self.structure.level(name, r) for r in score} if noted or clean else {}
+        if noted and (known := self.scaling.by_values(name, now, every, least=2)):
+            return self._take(name, *known)
         if not clean:  # its values, or what is known of its sources, will get better
             return False
         if self._by_value(name, levels, 1) or self._by_value(name, levels, 0):
             return True
-        levels = {real: self.structure.level(name, real) for real in score}
-        known = self.scaling.by_values(name, now, levels)
-        if known is not None:
+        if known := self.scaling.by_values(name, now, every, least=1):
             return self._take(name, *known)
-        seen = self._seen(name, now, [r for r, n in levels.items() if n == 2])
-        if seen is not None:
+        if seen := self._seen(name, now, [r for r, n in every.items() if n == 2]):
             return self._take(name, *seen)
-        for real, level in levels.items():
-            fits = level == 2 and name not in self.scaled and not self.noted.complete
+        for real, level in every.items():
+            fits = level == 2 and name not in self.scaled and not self.scaling.noted.complete
             if fits and channel_factors(self.real.values[real], now[name]):
                 self.scaled[name] = real  # what comes behind it will tell
-        return name not in self.scaled and self._by_structure(name, levels)
+        return name not in self.scaled and self._by_structure(name, every)
 
     def _clean(self, name: str) -> bool:
         """Whether an operator that *name* is the result of has read the float model's values."""
@@ -230,16 +236,17 @@ class _Matcher:
                 score[real] = max(score.get(real, db), db)
         return score
 
-    def _fit(self, name: str, real: str) -> tuple[bool, bool, bool, float]:
+    def _fit(self, name: str, real: str) -> tuple[bool, bool, bool, bool, float]:
         """What decides between tensors of equal values."""
-        return *self.structure.fit(name, real), real in self.aliases[name], self.scores[name][real]
+        known = real in self.aliases[name], real not in self.result.tensors.values()
+        return *self.structure.fit(name, real), *known, self.scores[name][real]
 
     def _take(self, name: str, real: str, factors: Vector | None = None) -> bool:
         """*name* holds the values of *real*, times *factors*: those that fit, if not given."""
         value = self.real.values[real]
         if factors is None and name in self.now and value.shape == self.now[name].shape:
             vectors = self.scaling.candidates(name, self.now)
-            factors = fitting(value, self.now[name], vectors)[0] if vectors else None
+            factors = self.scaling.fit(name, self.now, real, vectors)[0] if vectors else None
             if factors is None or (factors == 1.0).all():
                 _, factors = self._seen(name, self.now, [real]) or (real, None)
         position = self.relaxed.positions.get(name)
@@ -285,12 +292,6 @@ class _Matcher:
         if -1.0 < self.structure.weights(name, real) < OTHER_WEIGHTS:
             self.result.other_weights.add(name)
         return self._take(name, real)
-
-    def _sound(self, now: Values) -> bool:
-        """Whether the outputs are right: then no tensor before them is quite wrong."""
-        names = [t.name for t in self.graph.outputs if t.name in now]
-        scores = [self.candidates.compare(now[n]).get(n, -np.inf) for n in names]
-        return bool(scores) and min(scores) >= _SOUND_DB
 
     def _recovers(self, name: str) -> bool:
         """Whether something behind the tensor *name*, whose channels look scaled, is itself."""

@@ -10,8 +10,8 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import constant_value
-from onnxq.report.factors import SEEN_DB, Noted, Vector, fitting, of_joined
-from onnxq.report.relaxed import Values
+from onnxq.report.factors import BETTER_DB, SEEN_DB, Noted, Vector, fitting, of_joined
+from onnxq.report.relaxed import Position, Values
 from onnxq.report.skeleton import COMPUTE
 from onnxq.report.structure import Side
 from onnxq.report.weight_factors import factors_of_weights
@@ -25,6 +25,7 @@ class Scaling:
 
     Args:
         mine, real: the quantized model and the float one.
+        positions: where *mine* rounds activations, see ``Relaxed``.
         noted: the factors that are noted in the quantized model.
         tensors: what is recognised, by name in the quantized model; grows while this is in use.
         factors: of what is recognised, the factors, [1, channels, 1, …]; likewise.
@@ -34,12 +35,13 @@ class Scaling:
         self,
         mine: Side,
         real: Side,
+        positions: Mapping[str, Position],
         noted: Noted,
         tensors: Mapping[str, str],
         factors: Mapping[str, NDArray[Any]],
     ) -> None:
         self.mine, self.real, self.noted = mine, real, noted
-        self.tensors, self.factors = tensors, factors
+        self.positions, self.tensors, self.factors = positions, tensors, factors
 
     def by_note(self, names: set[str], shape: tuple[int, ...]) -> tuple[str, Vector] | None:
         """The float model's tensor of *shape*, and its factors, that a note has one of *names*."""
@@ -50,18 +52,42 @@ class Scaling:
         return None
 
     def by_values(
-        self, name: str, now: Values, levels: Mapping[str, int]
+        self, name: str, now: Values, levels: Mapping[str, int], *, least: int
     ) -> tuple[str, Vector] | None:
-        """That of the float tensors in *levels*, and its known factors, that fits *name*."""
+        """That of the float tensors in *levels*, and its known factors, that fits *name*.
+
+        Only tensors of the level *least* or more, see ``Structure``.
+        """
         vectors = self.candidates(name, now)
         best: tuple[int, float] = (0, -np.inf)
         found = None
         for real, level in levels.items():
-            if level and vectors:
-                vector, score = fitting(self.real.values[real], now[name], vectors)
+            if level >= least and vectors:
+                vector, score = self.fit(name, now, real, vectors)
                 if (vector != 1.0).any() and (level, score) > best:
                     best, found = (level, score), (real, vector)
         return found
+
+    def fit(
+        self,
+        name: str,
+        now: Values,
+        real: str,
+        vectors: Sequence[Vector],
+        better: float = BETTER_DB,
+    ) -> tuple[Vector, float]:
+        """Of *vectors* that which takes *real* to *name*, and its SQNR in dB, see ``fitting``.
+
+        *name* behind its saturation or without it, but for a lower limit of 0, which may be a Relu.
+        """
+        forms = [now[name]]
+        position = self.positions.get(name)
+        if position is not None and position.qparams is not None and position.source in now:
+            before = now[position.source]
+            relu = position.qparams.real_range[0] == 0.0
+            forms.append(np.maximum(before, 0) if relu else before)
+        found = [fitting(self.real.values[real], form, vectors, better) for form in forms]
+        return max(found, key=lambda one: (bool((one[0] != 1.0).any()), one[1]))
 
     def candidates(self, name: str, now: Values) -> list[Vector]:
         """Factors that *name* may have: those that are noted, and those of what it is made of."""
@@ -77,14 +103,13 @@ class Scaling:
         best, found = -np.inf, None
         for real in () if self.noted.complete else reals:
             heads = self.mine.heads.get(name, ()), self.real.heads.get(real, ())
-            value = self.real.values[real]
-            if value.shape != now[name].shape:
+            if self.real.values[real].shape != now[name].shape:
                 continue
             before = next((self._of(t) for h in heads[0] if h.kind == "Conv" for t in h.sources),
                           None)  # fmt: skip
             vector = factors_of_weights(self.mine, self.real, heads, before)
             if vector is not None and vector.min() > 0:
-                chosen, score = fitting(value, now[name], [vector], SEEN_DB)
+                chosen, score = self.fit(name, now, real, [vector], SEEN_DB)
                 if (chosen != 1.0).any() and score > best:
                     best, found = score, (real, chosen)
         return found

@@ -74,6 +74,27 @@ def test_both_ways_give_the_same_figures(name: str, rename: bool) -> None:
     assert steps[0] == steps[1]
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_factors_that_nobody_noted_are_seen_in_weights_and_values(name: str) -> None:
+    original, feeds = float_model(name), samples(name, 32, evaluation=False)
+    held = feeds[:12]
+    proto = renamed(quantized(original, feeds, held, report_detail="layers").model.to_proto())
+    reports = []
+    for _ in range(2):
+        reports.append(compare(Model.load(original), Model.load(proto), held, effort=PATIENT))
+        del proto.metadata_props[:]
+    noted, seen = ({e["node"]: e for e in r["layers"]} for r in reports)
+    assert reports[1]["unmatched"] == []
+    assert seen.keys() == noted.keys()
+    assert any("estimated" in e["reason"] for e in seen.values())
+    for node, entry in noted.items():
+        assert ("scaled in the quantized" in entry["reason"]) == (
+            "scaled in the quantized" in seen[node]["reason"]
+        ), node
+        expected = entry["isolated_sqnr_db"]
+        assert seen[node]["isolated_sqnr_db"] == pytest.approx(expected, abs=1.0), node
+
+
 def silu_network() -> onnx.ModelProto:
     """Three convolutions with SiLU in between; the channels' ranges differ a hundred times."""
     rng = np.random.default_rng(0)
