@@ -80,12 +80,18 @@ class Reader:
 
     def __init__(self, model: onnx.ModelProto, int8: bool) -> None:
         self.graph, self.int8 = Graph(model), int8
+        self._known: dict[str, Conversion] = {}
         self._types = {
             v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)
         }
 
     def conversion(self, node: NodeProto) -> Conversion:
         """What *node*, a QuantizeLinear or DequantizeLinear, says."""
+        if node.output[0] not in self._known:
+            self._known[node.output[0]] = self._read(node)
+        return self._known[node.output[0]]
+
+    def _read(self, node: NodeProto) -> Conversion:
         given = {a.name: a for a in node.attribute}
         codes = node.output[0] if node.op_type == QUANTIZE else node.input[0]
         zero = self.value(node.input[2]) if len(node.input) > 2 else None

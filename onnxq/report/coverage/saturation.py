@@ -86,7 +86,7 @@ def _activation(node: NodeProto, places: tuple[int, int, int], types: dict[str, 
     return types.get(node.input[x], TensorProto.UINT8)
 
 
-def _pair_sums(node: NodeProto, w: NDArray[Any]) -> NDArray[np.int64]:
+def _pair_sums(node: NodeProto, w: NDArray[Any]) -> NDArray[Any]:
     """Largest magnitude of the sum of two codes that meet, by output channel."""
     given = {a.name: a.i for a in node.attribute}
     if "Conv" in node.op_type:
@@ -100,5 +100,6 @@ def _pair_sums(node: NodeProto, w: NDArray[Any]) -> NDArray[np.int64]:
         rows = np.moveaxis(w, -1, 0).reshape(w.shape[-1], -1).astype(np.int64)
         signed = np.stack([np.maximum(rows, 0), np.maximum(-rows, 0)])
         return np.asarray(np.sort(signed, axis=2)[..., -2:].sum(axis=2).max(axis=0))
-    rows = np.pad(rows.astype(np.int64), ((0, 0), (0, rows.shape[1] % 2)))
-    return np.asarray(np.abs(rows[:, 0::2] + rows[:, 1::2]).max(axis=1, initial=0))
+    even = rows.shape[1] // 2 * 2  # the last of an odd number meets nothing
+    first, second = rows[:, 0:even:2].astype(np.int16), rows[:, 1:even:2]
+    return np.asarray(np.abs(first + second).max(axis=1, initial=0))
