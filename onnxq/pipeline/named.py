@@ -11,7 +11,7 @@ _FUSE = (
     "fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
     "recognise-gelu,recognise-layernorm,relu-to-leakyrelu,hardswish-to-mul,fuse-affine"
 )
-_PLAN = "plan-kernels,keep-output-layers,keep-wide-joins"
+_PLAN = "plan-kernels,keep-gated-depthwise,keep-output-layers,keep-wide-joins"
 
 RECIPES: dict[str, str] = {
     "fast": (

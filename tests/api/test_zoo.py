@@ -72,8 +72,6 @@ def test_goals(name: str, decibels: float, size: float, tmp_path: Path) -> None:
 def test_detector_keeps_its_precision(tmp_path: Path) -> None:
     result, file = quantized("yolox_nano", None, tmp_path)
     found = zoo().evaluate("yolox_nano", file)
-    # of 64 images AP50 moves by up to 1.5 with any rounding, AP over all overlaps by half of that:
-    # this tells a detector from a ruined one (AP50 below 3); the goal itself is in bench/goals.py
-    assert found["extra"]["ap"] >= found["fp32_extra"]["ap"] - 1.5
-    assert found["metric"] >= found["fp32_metric"] - 4.0
+    assert found["metric"] >= found["fp32_metric"] - 1.0
+    assert found["extra"]["ap"] >= found["fp32_extra"]["ap"] - 1.0
     assert result.report["summary"]["integer_macs_percent"] >= 90

@@ -64,7 +64,7 @@ class EqualizeSiLU(Pass):
     stage: ClassVar[Stage] = Stage.EQUALIZE
     preserves: ClassVar[float | None] = 1e-4
 
-    cap: float = 64.0
+    cap: float = 255.0
     ratio: float = 2.0
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:

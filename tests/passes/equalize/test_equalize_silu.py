@@ -21,9 +21,9 @@ from onnxq.testing import check_pass
 from tests.passes.golden import check, context, parse
 
 PASS = EqualizeSiLU()
-K = np.array([255, 128, 4])  # of 255, for the ranges 8 : 4 : 0.1, the last one capped
+K = np.array([255, 128, 1])  # of 255, for the ranges 8 : 4 : 0.01, the last one capped
 A = 255 / K
-RANGES = [8.0, 4.0, 0.1]
+RANGES = [8.0, 4.0, 0.01]
 
 BEFORE = """g (float[1,3,6,6] x) => (float[1,3,6,6] y)
 <float[3,3,1,1] w, float[3] b, float[3,1,3,3] v>
@@ -76,7 +76,7 @@ def test_match() -> None:
     [
         (BEFORE.replace("=> (", "=> (float[1,3,6,6] m, "), "'m' is an output of the graph", {}),
         (BEFORE.replace("[read]", "[neg] n = Neg(m)  [read]"), "reaches 'neg' (Neg)", {}),
-        (BEFORE, "within 100:1", {"ratio": 100.0}),
+        (BEFORE, "within 1000:1", {"ratio": 1000.0}),
     ],
 )
 def test_decline(text: str, reason: str, options: dict[str, float]) -> None:
