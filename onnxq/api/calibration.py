@@ -88,7 +88,8 @@ class Calibration:
         Where only the first *samples* are asked for, what is found is kept for that number.
         """
         own = self._section(model_digest(model), samples)
-        missing = self._kept[own].missing(wanted)
+        known = self._kept[own]
+        missing = known.missing(wanted)
         if missing:
             length = self.source.length
             total = None if length is None else self.split.calibration_samples
@@ -101,12 +102,12 @@ class Calibration:
                 providers=self.providers,
                 progress=lambda done: self.progress.advance(done, total),
             )
-            self._kept[own] = self._kept[own].merge(found)
-        kept = self._kept[own]
+            known = known.merge(found)
+            self._kept[own] = known.lasting()
         if samples is None:
-            self.measured = kept
-        states = {t: {o: kept.states[t][o] for o in observers} for t, observers in wanted.items()}
-        return replace(kept, states=states)
+            self.measured = self._kept[own]
+        states = {t: {o: known.states[t][o] for o in observers} for t, observers in wanted.items()}
+        return replace(known, states=states)
 
     def _section(self, digest: str, samples: int | None) -> str:
         """The part of what is kept that belongs to the model *digest*: "" for the first one.

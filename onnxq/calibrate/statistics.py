@@ -52,6 +52,14 @@ class Statistics:
             nonfinite[tensor] = nonfinite.get(tensor, 0) + count
         return Statistics(states, max(self.samples, other.samples), nonfinite)
 
+    def lasting(self) -> Statistics:
+        """What is worth keeping: without observers that are ``passing``, whose states are large."""
+        states = {
+            t: {o: s for o, s in found.items() if not getattr(o, "passing", False)}
+            for t, found in self.states.items()
+        }
+        return Statistics({t: s for t, s in states.items() if s}, self.samples, self.nonfinite)
+
     def save(self, path: str | PathLike[str], model_digest: str, data_digest: str) -> None:
         """Write to *path* (``.npz`` without pickles), whole or not at all.
 

@@ -24,6 +24,7 @@ from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.histogram import Histogram
 from onnxq.calibrate.observer import AnyObserver
+from onnxq.calibrate.parted_extremes import PartedExtremes
 from onnxq.calibrate.stacks import UNREADABLE
 from onnxq.calibrate.statistics import Statistics
 from onnxq.errors import DataError, OutputError
@@ -34,6 +35,7 @@ KINDS: Mapping[str, type[Any]] = {
     "extremes": Extremes,
     "histogram": Histogram,
     "channel-extremes": ChannelExtremes,
+    "parted-extremes": PartedExtremes,
     "channel-means": ChannelMeans,
 }
 

@@ -25,7 +25,7 @@ RECIPES: dict[str, str] = {
     ),
     "best": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,{_PLAN},"
-        "choose-ranges{method=mse},quantize-weights{method=mse},round-second-order,"
+        "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
         "correct-biases-empirical,quantize-biases,insert-qdq"
     ),
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.patch_moments import PatchMoments
+from onnxq.calibrate.statistics import Statistics
 from onnxq.quant.patches import Columns, Window
 
 RNG = np.random.default_rng(11)
@@ -78,3 +80,10 @@ def test_a_look_is_small() -> None:
     big = np.zeros((1, 64, 112, 112), np.float32)
     observer = PatchMoments(Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)))
     assert observer.look(big).nbytes <= 256 * 576 * 4
+
+
+def test_states_are_not_kept() -> None:
+    observer = OBSERVERS[0]
+    both = {observer: observer.init(), ChannelMeans(): ChannelMeans().init()}
+    found = Statistics({"x": both, "y": {observer: observer.init()}}, 3)
+    assert {t: [*s] for t, s in found.lasting().states.items()} == {"x": [ChannelMeans()]}

@@ -21,7 +21,7 @@ def quantized(name: str, folder: Path, recipe: str) -> tuple[onnxq.Result, Path]
     return result, path
 
 
-@pytest.mark.parametrize("recipe", ["fast", "balanced"])
+@pytest.mark.parametrize("recipe", ["fast", "balanced", "best"])
 @pytest.mark.parametrize("name", NAMES)
 def test_accuracy_is_kept(name: str, recipe: str, tmp_path: Path) -> None:
     result, path = quantized(name, tmp_path, recipe)

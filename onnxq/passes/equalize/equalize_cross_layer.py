@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from onnxq.calibrate.channel_extremes import ChannelExtremes
 from onnxq.calibrate.observer import AnyObserver
+from onnxq.calibrate.parted_extremes import PartedExtremes
 from onnxq.graph import Model, constant_value
 from onnxq.passes.equalize._balance import Array, Reading, balance
 from onnxq.passes.equalize._blocks import Block, apply, blocks
@@ -47,6 +47,8 @@ class EqualizeCrossLayer(Pass):
     Numerics
         The same function up to rounding in float32 on every value that calibration saw; beyond,
         a clip at h cuts channel c at h / a_c, where the quantized range would have ended too.
+        Where there are 64 samples or more, ranges are those without the first 32, so that whoever
+        chooses the range of the scaled tensor sees values that it was not scaled by.
 
     Source
         Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
@@ -67,7 +69,7 @@ class EqualizeCrossLayer(Pass):
         """Channel extremes of what would be scaled."""
         channels = Channels.find(model, ctx, clips=True)
         wanted = [block for block in blocks(channels, gated=False) if not block.reason]
-        return {t.name: (ChannelExtremes(),) for block in wanted for t, _ in block.rounded}
+        return {t.name: (PartedExtremes(),) for block in wanted for t, _ in block.rounded}
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors block by block, then scale sources and readers."""
@@ -105,7 +107,7 @@ class EqualizeCrossLayer(Pass):
             if tensor.name not in rounded:  # not what is rounded: what it reaches is not known
                 highest[ids[mine]] = 1.0
                 continue
-            reached = ctx.statistics.get(tensor.name, ChannelExtremes()).magnitude
+            reached = ctx.statistics.get(tensor.name, PartedExtremes()).magnitude
             room = np.divide(
                 height, reached, out=np.full_like(reached, self.cap), where=reached > 0
             )
@@ -119,7 +121,7 @@ class EqualizeCrossLayer(Pass):
         ranges = []
         for tensor, ids in block.rounded:
             own, mine = np.zeros(block.roots.size), block.has(ids)
-            size = ctx.statistics.get(tensor.name, ChannelExtremes()).magnitude
+            size = ctx.statistics.get(tensor.name, PartedExtremes()).fitted
             np.maximum.at(own, block.where(ids[mine]), size[mine])
             ranges.append(own)
         readings = [_reading(reader, block) for reader in block.readers]

@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnxq.calibrate.channel_extremes import ChannelExtremes, ChannelExtremesState
+from onnxq.calibrate.channel_extremes import ChannelExtremesState
+from onnxq.calibrate.parted_extremes import PartedExtremes, PartedExtremesState
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.passes.equalize._balance import Reading, balance, noise
@@ -44,7 +45,7 @@ def ctx(*, axis: bool = True, **ranges: list[float]) -> Context:
         made.target = replace(made.target, weights=weights)
     made.statistics = Statistics(
         {
-            name: {ChannelExtremes(): ChannelExtremesState(0 * high, high)}
+            name: {PartedExtremes(): PartedExtremesState(_seen(high), _seen(high[:0]), 0, 32)}
             for name, high in ((n, np.array(v, np.float32)) for n, v in ranges.items())
         },
         samples=1,
@@ -54,6 +55,10 @@ def ctx(*, axis: bool = True, **ranges: list[float]) -> Context:
 
 def stored(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+
+
+def _seen(high: np.ndarray) -> ChannelExtremesState:
+    return ChannelExtremesState(0 * high, high)
 
 
 def test_match() -> None:

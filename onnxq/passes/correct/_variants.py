@@ -1,0 +1,176 @@
+"""Variants of a model in one run: in each, some tensors are rounded and the rest is float.
+
+What rounding does is measured where the last integer layers write, as noise to signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from onnxq.calibrate.channel_means import ChannelMeans
+from onnxq.graph import Model
+from onnxq.pipeline import Context
+from onnxq.quant import QParams
+
+Variant = Mapping[str, QParams]
+"""By tensor, how it is rounded."""
+_FOUND, _ONE, _LEAST = "onnxq_noise", "onnxq_one", "onnxq_least"
+_NODES, _BYTES = 3000, 1 << 27
+"""Most nodes, and bytes of weights they read, of the variants that run at once."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A float model, and the places where variants of it are compared with it.
+
+    Attributes:
+        proto: the model.
+        ends: the tensors that are compared.
+        before: the nodes that the ends depend on, in order.
+    """
+
+    proto: onnx.ModelProto
+    ends: tuple[str, ...]
+    before: tuple[onnx.NodeProto, ...]
+
+    @classmethod
+    def of(cls, model: Model, ctx: Context) -> Bench:
+        """*model*, compared where planned nodes write that no planned node depends on."""
+        proto = model.to_proto()
+        last: dict[str, str] = {}
+        for node in reversed(proto.graph.node):
+            # going backwards, `last` holds what planned nodes depend on
+            if any(o in last for o in node.output):
+                last.update(dict.fromkeys(node.input, ""))
+            elif node.name in ctx.plan.nodes:
+                last.update(dict.fromkeys(node.input, ""))
+                last[node.output[0]] = "end"
+        ends = tuple(t for t, kind in last.items() if kind)
+        before = tuple(n for n in proto.graph.node if any(o in last for o in n.output))
+        return cls(proto, ends, before)
+
+    @property
+    def blind(self) -> str:
+        """Name of a node with sub-graphs, behind which variants cannot be told apart, or ""."""
+        kinds = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+        return next((n.name for n in self.before if any(a.type in kinds for a in n.attribute)), "")
+
+    def behind(self, tensors: Sequence[str]) -> list[onnx.NodeProto]:
+        """The nodes between *tensors* and the ends."""
+        reached, found = set(tensors), []
+        for node in self.before:
+            if not reached.isdisjoint(node.input):
+                reached.update(node.output)
+                found.append(node)
+        return found
+
+    def noise(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
+        """Mean noise to signal over the ends, of each variant on the first *samples*."""
+        found: list[NDArray[np.float64]] = []
+        sizes = {i.name: len(i.raw_data) for i in self.proto.graph.initializer}
+        batch: list[Variant] = []
+        nodes = size = 0
+        for variant in variants:
+            own = self.behind([*variant])
+            reads = sum(sizes.get(i, 0) for n in own for i in n.input)
+            if batch and (nodes + len(own) > _NODES or size + reads > _BYTES):
+                found.append(self._run(ctx, batch, samples))
+                batch, nodes, size = [], 0, 0
+            batch, nodes, size = [*batch, variant], nodes + len(own), size + reads
+        if batch:
+            found.append(self._run(ctx, batch, samples))
+        return np.concatenate(found) if found else np.empty(0)
+
+    def _run(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
+        joined = onnx.ModelProto()
+        joined.CopyFrom(self.proto)
+        graph = joined.graph
+        _drop(graph, self.before)
+        parts = []
+        signals = [_power(graph, end, end) for end in self.ends]
+        for number, variant in enumerate(variants):
+            written = self._copy(graph, variant, f"onnxq_{number}__")
+            for end, signal in zip(self.ends, signals, strict=True):
+                parts.append(_ratio(graph, written.get(end, end), end, signal, f"{number}_{end}"))
+        graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
+        observer = ChannelMeans(0)
+        found = ctx.observe_apart(Model.load(joined), {_FOUND: (observer,)}, samples)
+        by_end = found.get(_FOUND, observer).mean.reshape(len(variants), len(self.ends))
+        return np.asarray(by_end.mean(axis=1))
+
+    def _copy(self, graph: onnx.GraphProto, variant: Variant, prefix: str) -> dict[str, str]:
+        """Write the nodes behind *variant* once more; names of their tensors there."""
+        names: dict[str, str] = {}
+        given = {i.name for i in self.proto.graph.input}
+        for tensor, q in variant.items():
+            if tensor in given:
+                names[tensor] = _rounded(graph, tensor, q, prefix)
+        for node in self.behind([*variant]):
+            own = onnx.NodeProto()
+            own.CopyFrom(node)
+            own.name = prefix + node.name
+            own.ClearField("input")
+            for name in node.input:
+                if name in variant and name not in names:
+                    names[name] = _rounded(graph, name, variant[name], prefix)
+                own.input.append(names.get(name, name))
+            own.ClearField("output")
+            own.output.extend(prefix + o if o else "" for o in node.output)
+            graph.node.append(own)
+            for name in node.output:
+                names[name] = prefix + name
+                if name in variant:
+                    names[name] = _rounded(graph, prefix + name, variant[name], prefix)
+        return names
+
+
+def _drop(graph: onnx.GraphProto, kept: Sequence[onnx.NodeProto]) -> None:
+    """Leave of *graph* the nodes *kept*, and no outputs: what is measured becomes one."""
+    del graph.node[:]
+    graph.node.extend(kept)
+    written = {o for n in kept for o in n.output}
+    outputs = [o for o in graph.output if o.name in written]
+    del graph.output[:]
+    graph.output.extend(outputs)
+    del graph.value_info[:]
+
+
+def _rounded(graph: onnx.GraphProto, tensor: str, q: QParams, prefix: str) -> str:
+    """*tensor* after a round trip through its codes, in plain arithmetic."""
+    zero, base = int(q.zero_point), f"{prefix}{tensor}__"
+    for name, value in (("scale", q.scale), ("low", q.qmin - zero), ("high", q.qmax - zero)):
+        constant = numpy_helper.from_array(np.array(value, np.float32), base + name)
+        graph.initializer.append(constant)
+    last = _node(graph, "Div", [tensor, base + "scale"], base + "steps")
+    last = _node(graph, "Round", [last], base + "whole")
+    last = _node(graph, "Clip", [last, base + "low", base + "high"], base + "code")
+    return _node(graph, "Mul", [last, base + "scale"], base + "rounded")
+
+
+def _node(graph: onnx.GraphProto, op: str, inputs: list[str], out: str, **attributes: Any) -> str:
+    graph.node.append(helper.make_node(op, inputs, [out], out, **attributes))
+    return out
+
+
+def _power(graph: onnx.GraphProto, tensor: str, base: str) -> str:
+    """Σ x² of *tensor*, [1]."""
+    if not any(i.name == _ONE for i in graph.initializer):
+        graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), _ONE))
+        graph.initializer.append(numpy_helper.from_array(np.array([1e-20], np.float32), _LEAST))
+    total = _node(graph, "ReduceSumSquare", [tensor], f"onnxq_power__{base}", keepdims=0)
+    return _node(graph, "Reshape", [total, _ONE], f"onnxq_sum__{base}")
+
+
+def _ratio(graph: onnx.GraphProto, tensor: str, end: str, signal: str, base: str) -> str:
+    """Σ (y − x)² / Σ x², [1]; 0 where both are 0."""
+    off = _node(graph, "Sub", [tensor, end], f"onnxq_off__{base}")
+    power = _power(graph, off, base)
+    floor = _node(graph, "Add", [signal, _LEAST], f"onnxq_floor__{base}")
+    return _node(graph, "Div", [power, floor], f"onnxq_ratio__{base}")
