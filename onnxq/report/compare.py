@@ -96,8 +96,8 @@ def compare(
     )  # fmt: skip
     fused = kernels(pair.quantized, providers)
     carried = {g.node for g in errors.isolated.exact} if errors.isolated else set()
-    if "onnxq.recipe" in quantized.metadata:  # it quantizes no data movement without a kernel
-        carried |= {e.node.name for e in found if e.node.op in MOVES | {"Pad"}}
+    if "onnxq.recipe" in quantized.metadata:
+        carried |= {e.node.name for e in found if _planned_float(e)}
     carried -= fused.keys()
     found = [e for e in found if e.node.name not in carried]
     costs = _costs(pair.qdq, converted)
@@ -184,18 +184,28 @@ def _check(layers: Sequence[Layer], matching: Matching) -> None:
 def _kept_float(
     pair: Pair, layers: Sequence[Layer], carried: AbstractSet[str], fused: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Operators that multiply and have no integer kernel; of *carried* that they move floats."""
+    """Operators that multiply and have no integer kernel, and *carried*, which round nothing."""
     names = {e.node.name: e.origin for e in layers}
     found = []
     for node in pair.qdq.graph.nodes:
         reason = "no integer kernel in the optimized graph"
         if node.name in carried:
-            reason = "it moves rounded values as floats: no integer kernel in the optimized graph"
+            reason = (
+                "it runs in float between conversions: no integer kernel in the optimized graph"
+            )
         elif op_class(node) not in COMPUTE or node.name in fused:
             continue
         name = names.get(node.name) or node.name
         found.append({"node": name, "op_type": node.op, "reason": reason})
     return found
+
+
+def _planned_float(layer: Layer) -> bool:
+    """Whether a layer without a kernel is what onnxq keeps in float between integer ones."""
+    node = layer.node
+    moves = node.op in MOVES | {"Pad"}
+    float_weight = node.op in ("Conv", "ConvTranspose", "Gemm") and layer.weights is None
+    return moves or float_weight or layer.precision == "float"
 
 
 def _warnings(layers: Sequence[Layer], matching: Matching) -> list[str]:
@@ -265,7 +275,7 @@ def _why_not_alone(layer: Layer) -> str:
     if layer.reason:
         return layer.reason
     if layer.dynamic:
-        return "its scales are chosen anew in each run"
+        return "its scales are chosen in each run, and what it reads could not be recognised"
     if layer.inputs:
         return "what it reads, or hands on, could not be recognised in the float model"
     if layer.weights is None and layer.node.op in MOVES:

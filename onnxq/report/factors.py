@@ -13,7 +13,7 @@ x the float model's values on a sample and y the quantized model's, y_c ≈ a_c 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -116,11 +116,6 @@ def of_joined(sources: Sequence[tuple[Vector | None, int]]) -> list[Vector]:
     if known and len(sources) > 1:
         known.append(np.concatenate([np.ones(n) if v is None else v for v, n in sources]))
     return known
-
-
-def span(factors: Mapping[str, NDArray[Any]], name: str) -> str:
-    """The least and largest factor of the tensor *name*, in words."""
-    return f"{factors[name].min():.3g} … {factors[name].max():.3g}"
 
 
 def _rows(value: NDArray[Any]) -> NDArray[np.float64]:

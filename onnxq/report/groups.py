@@ -6,7 +6,7 @@ float model and ends at the next tensor that is known there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -23,6 +23,13 @@ MOVES = frozenset({
 })  # fmt: skip
 #: Operators with integer kernels whose output is in floats; others that read codes compute floats.
 PRODUCTS = frozenset(("MatMul", "Gemm", "Conv", "ConvTranspose"))
+#: Operators on codes whose scales are chosen in each run, or within them.
+DYNAMIC = frozenset({
+    "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat",
+    "DynamicQuantizeLSTM", "QAttention",
+})  # fmt: skip
+#: What turns the sums of such an operator into floats.
+_RESCALES = frozenset(("Cast", "Mul", "Add"))
 
 
 @dataclass(frozen=True)
@@ -156,9 +163,12 @@ def find_groups(
     for node in graph.nodes:
         if node.op_type in (QUANTIZE, DEQUANTIZE) or not node.output or not node.output[0]:
             continue
-        if any(_dequantized(graph, name) for name in node.input) and not graph.constant(
-            node.output[0]
-        ):
+        if graph.constant(node.output[0]):
+            continue
+        if node.op_type in DYNAMIC:
+            group = _Finder(graph, matches).dynamic(node)
+            found += [] if group is None else [group]
+        elif any(_dequantized(graph, name) for name in node.input):
             group = _Finder(graph, matches).group(node, (ends or {}).get(node.name))
             if group is not None and (group.grid or group.rounded or node.op_type in PRODUCTS):
                 found.append(group)
@@ -183,16 +193,35 @@ class _Finder:
         known = [self.matches.get(name) for name in chain]
         if end is not None and end in known[:-1]:  # what reads the group has the QuantizeLinear
             chain, quantize = chain[: known.index(end) + 1], None
-        output = chain[-1]
-        result = self.matches.get(output)
+        result = self.matches.get(chain[-1])
         grid = None
         if quantize is not None:
             grid = _grid(quantize)
             codes = self.graph.users.get(quantize.output[0], ())
             names = [d.output[0] for d in codes if d.op_type == DEQUANTIZE]
             result = next((self.matches[n] for n in names if n in self.matches), result)
-        if result is None:
-            return None
+        return None if result is None else self._back(anchor, chain, grid, result)
+
+    def dynamic(self, anchor: NodeProto) -> Group | None:
+        """The group of *anchor*, whose scales are chosen in each run: from floats to floats."""
+        chain = [str(anchor.output[0])]
+        while True:
+            known = self.matches.get(chain[-1])
+            users = self.graph.users.get(chain[-1], [])
+            behind = str(users[0].output[0]) if len(users) == 1 else ""
+            follows = bool(behind) and users[0].op_type in _RESCALES | ACTIVATIONS
+            # a small bias: the sum is what the float model has, and so, nearly, is what it adds to
+            same = known == self.matches.get(behind) and follows and users[0].op_type == "Add"
+            if not follows or (known is not None and not same):
+                break
+            chain.append(behind)
+        return None if known is None else self._back(anchor, chain, None, known)
+
+    def _back(
+        self, anchor: NodeProto, chain: Sequence[str], grid: Grid | None, result: str
+    ) -> Group | None:
+        """The group that ends at the end of *chain*, from what is known in the float model."""
+        output = chain[-1]
         nodes: dict[str, NodeProto] = {}
         sources: dict[str, Source] = {}
         constants: dict[str, None] = {}

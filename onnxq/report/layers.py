@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from onnxq.graph import constant_value, consumers, producer
 from onnxq.quant import QParams, dtype
 from onnxq.report.entries import weight_entry
+from onnxq.report.groups import DYNAMIC
 from onnxq.report.pair import Pair
 from onnxq.report.recognised import Matching
 from onnxq.report.relaxed import parameters
 from onnxq.report.skeleton import COMPUTE, SAME, Skeleton, op_class, weight
 
-_DYNAMIC = frozenset({"ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
-                      "MatMulIntegerToFloat", "DynamicQuantizeLSTM", "QAttention"})  # fmt: skip
 _RESHAPES = SAME - {"Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 
@@ -116,17 +115,23 @@ class _Finder:
     def _multiplies_codes(self, node: gs.Node) -> bool:
         if op_class(node) not in COMPUTE:
             return False
-        return node.op in (*_DYNAMIC, "MatMulNBits") or any(map(_codes, node.inputs[:3]))
+        return node.op in (*DYNAMIC, "MatMulNBits") or any(map(_codes, node.inputs[:3]))
 
     def _end(self, node: gs.Node) -> gs.Tensor:
-        """The first tensor behind *node* that is recognised, its own result where none is."""
-        tensor = node.outputs[0]
-        while tensor.name not in self.matching.tensors:
+        """The first tensor behind *node* that is recognised, its own result where none is.
+
+        The last, where several are the same: what a small bias is added to looks like the sum.
+        """
+        tensor, known = node.outputs[0], self.matching.tensors
+        while True:
             users = [user for user, _ in consumers(tensor)]
+            found = known.get(tensor.name)
             if len(users) != 1 or len(self.found.activations(users[0])) != 1:
-                return node.outputs[0]
-            tensor = users[0].outputs[0]
-        return tensor
+                return node.outputs[0] if found is None else tensor
+            behind = users[0].outputs[0]
+            if found is not None and (found != known.get(behind.name) or users[0].op != "Add"):
+                return tensor
+            tensor = behind
 
     def _layer(self, node: gs.Node, end: gs.Tensor, qparams: QParams | None) -> Layer:
         real = self.matching.tensors.get(end.name)
@@ -145,7 +150,7 @@ class _Finder:
             tensor=self.names.get(end.name), origin=name,
             op_type=node.op if origin is None else origin.op,
             inputs=self._inputs(node), weights=self._weights(node, origin),
-            dynamic=node.op in _DYNAMIC, scaled=self._scaled(end.name), reason=reason,
+            dynamic=node.op in DYNAMIC, scaled=self._scaled(end.name), reason=reason,
         )  # fmt: skip
 
     def _scaled(self, name: str) -> str:
@@ -167,7 +172,7 @@ class _Finder:
 
     def _precision(self, node: gs.Node) -> str:
         """Formats of what *node* reads: activations, then weights."""
-        if node.op in _DYNAMIC:
+        if node.op in DYNAMIC:
             return "uint8 × int8, scaled for each run"
         found: list[str] = []
         inputs = [t for t in node.inputs[:3] if not t.is_empty()]

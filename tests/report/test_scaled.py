@@ -51,7 +51,7 @@ def same(one: dict[str, Any], two: dict[str, Any], *, but: AbstractSet[str] = fr
             assert found["clipped"] == pytest.approx(entry["clipped"], abs=0.001), node
         if entry.get("effect") and found.get("effect"):
             alone = [e["effect"]["alone_sqnr_db"] for e in (entry, found)]
-            assert alone[1] == pytest.approx(alone[0], abs=0.2), node
+            assert alone[1] == pytest.approx(alone[0], abs=0.5), node
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -209,4 +209,6 @@ def test_both_ways_give_the_same_figures_on_real_networks(name: str, but: tuple[
     report = compare(Model.load(str(model(name))), result.model, held)
     same(result.report, report, but=set(but))
     assert report["unmatched"] == []
-    assert bool(report["recommendation"]) == bool(result.report["recommendation"])
+    # what is recommended depends on the time that there was, what it starts from does not
+    whole = [r["sensitivity"]["sqnr_db"] for r in (result.report, report)]
+    assert whole[1] == pytest.approx(whole[0], abs=0.2)
