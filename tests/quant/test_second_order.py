@@ -13,6 +13,7 @@ from onnxq.quant.pairs import relieve_pairs
 from onnxq.quant.second_order import (
     Array,
     Codes,
+    best_factors,
     by_activity,
     damp,
     descend,
@@ -111,3 +112,22 @@ def test_bounds_of_single_weights_hold() -> None:
     codes = Codes(low, high)
     found = descend(round_by_feedback(w, h, codes, by_activity(h)), w, h, codes, 3)
     assert found.min() >= 0 and found.max() <= 7
+
+
+def test_scales_by_the_error_of_the_output() -> None:
+    """With 4 bits the best factor is never worse than 1, and mostly another one."""
+    w, h = layer(11, 2, 5, 40)
+    w *= 7 / np.abs(w).max(axis=2, keepdims=True)
+    codes = Codes(np.float32(-7), np.float32(7), 10)
+    factors = best_factors(w, h, codes, (0.6, 0.8, 1.25))
+    assert factors.shape == (2, 5, 1)
+
+    def error(scale: Array) -> np.ndarray:
+        nearest = np.clip(np.rint(w / scale), -7, 7)
+        eased = relieve_pairs(nearest.reshape(-1, 40), 10).reshape(w.shape)
+        return objective(eased * scale - w, h)
+
+    one = np.ones_like(factors)
+    assert np.all(error(factors) <= error(one)) and error(factors).sum() < error(one).sum()
+    for factor in (0.6, 0.8, 1.25):
+        assert np.all(error(factors) <= error(one * np.float32(factor)) * (1 + 1e-5))

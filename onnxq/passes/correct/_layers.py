@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxq.graph import Model, attribute, constant_value, consumers
 from onnxq.passes.correct._emitted import LINEAR
 from onnxq.pipeline import Context
-from onnxq.quant import QuantSpec
+from onnxq.quant import PerAxis, QuantSpec, ScaleRule
 from onnxq.quant.pairs import from_kernel_rows, kernel_rows
 from onnxq.quant.patches import Columns, Reads, Window
 from onnxq.quant.second_order import Codes
@@ -96,6 +96,19 @@ class Layer:
             keep = np.maximum(top, limit // 2)
             ends.append(np.where(size == top, keep, limit - keep).reshape(now.shape))
         return Codes(np.maximum(low, -ends[1]), np.minimum(high, ends[0]))
+
+    @property
+    def scalable(self) -> bool:
+        """Whether its scales may change, row by row, without a code leaving what is allowed."""
+        limited = self.spec.pair_sum_limit is not None and not knows_pairs(self.spec)
+        by_row = isinstance(self.spec.granularity, PerAxis)
+        return by_row and self.spec.scale is ScaleRule.ANY and not limited
+
+    def rescale(self, factors: Array, ctx: Context) -> None:
+        """Multiply the scale of each row by *factors* [groups, channels of the group, 1]."""
+        now = ctx.qparams[self.name]
+        scale = now.scale * factors.reshape(now.scale.shape)
+        ctx.qparams[self.name] = replace(now, scale=np.asarray(scale, np.float32))
 
     def put(self, codes: Array, ctx: Context) -> None:
         """Take *codes*, as ``codes`` gives them, as the integers of the weight."""

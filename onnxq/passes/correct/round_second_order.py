@@ -13,6 +13,7 @@ from onnxq.graph import Model
 from onnxq.passes.correct._layers import Layer, blocks, find
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant.second_order import (
+    best_factors,
     by_activity,
     damp,
     descend,
@@ -24,6 +25,9 @@ Array = NDArray[np.float32]
 _DAMPING = (0.01, 0.1)
 """Shares of the mean variance that are added to each column's, against what chance makes alike."""
 _SWEEPS = 3
+_FACTORS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35)
+_FEW_BITS = 6
+"""Scales are tried for formats up to here: with 8 bits it made no difference on any network."""
 _ELEMENTS = 25_000_000
 """Values of second moments in memory at once; each is held twice, in 4 bytes."""
 
@@ -50,7 +54,7 @@ class RoundSecondOrder(Pass):
         layers where no rounding lowers the error on samples held out: they keep what they have.
 
     Numerics
-        Scales, zero points, the range of codes and the limit on pairs stay as
+        Scales (but for few bits), zero points, the range of codes and the limit on pairs stay as
         ``quantize-weights`` left them. The objective is in ``quant/second_order.py``. Inputs are
         those of the float model: fitting weights to what quantized layers in front hand on lowers
         the error in front of the activation, but by weights that are further off, and the outputs
@@ -65,6 +69,8 @@ class RoundSecondOrder(Pass):
         samples: how many samples are measured, from the first on.
         patches: of each sample, how many patches a layer is measured on, at most.
         columns: layers with more values in a patch are left.
+        scales: whether finer and coarser scales of each output channel are tried too, where codes
+            have at most 6 bits.
     """
 
     name: ClassVar[str] = "round-second-order"
@@ -74,6 +80,7 @@ class RoundSecondOrder(Pass):
     samples: int = 64
     patches: int = 256
     columns: int = 4608
+    scales: bool = True
 
     def run(self, model: Model, ctx: Context) -> None:
         layers, left = find(model, ctx)
@@ -93,28 +100,34 @@ class RoundSecondOrder(Pass):
             found = ctx.observe_apart(model, wanted, self.samples)
             for layer in block:
                 read = found.get(layer.node.inputs[0].name, observers[id(layer)])
-                codes = _rounded(layer, read, ctx)
-                if codes is None:
+                if not self._round(layer, read, ctx):
                     ctx.decline(layer.node, "no rounding lowers its error on samples held out")
-                else:
-                    layer.put(codes, ctx)
 
-
-def _rounded(layer: Layer, read: PatchMomentsState, ctx: Context) -> Array | None:
-    """The best codes for *layer* on the samples held out; None where those it has are."""
-    if not read.fitted.count:
-        return None
-    w, now, allowed = layer.in_units(ctx), layer.codes(ctx), layer.allowed(ctx)
-    h = read.fitted.covariance()
-    test = read.held.covariance() if read.held.count else h
-    best, least = None, objective(now - w, test).sum()
-    columns = np.broadcast_to(np.arange(w.shape[2]), (len(h), w.shape[2]))
-    for share in _DAMPING:
-        damped = damp(h, share)
-        for order in (by_activity(h), columns):
-            codes = round_by_feedback(w, damped, allowed, order)
-            codes = descend(codes, w, damped, allowed, _SWEEPS)
-            error = objective(codes - w, test).sum()
-            if error < least:
-                best, least = codes, error
-    return best
+    def _round(self, layer: Layer, read: PatchMomentsState, ctx: Context) -> bool:
+        """Give *layer* the best codes on the samples held out; whether they are others."""
+        if not read.fitted.count:
+            return False
+        w, now, allowed = layer.in_units(ctx), layer.codes(ctx), layer.allowed(ctx)
+        h = read.fitted.covariance()
+        test = read.held.covariance() if read.held.count else h
+        columns = np.broadcast_to(np.arange(w.shape[2]), (len(h), w.shape[2]))
+        scales = [np.ones((*w.shape[:2], 1), np.float32)]
+        if self.scales and layer.scalable and layer.spec.dtype.bits <= _FEW_BITS:
+            scales.append(best_factors(w, damp(h, _DAMPING[0]), allowed, _FACTORS))
+        best, factors, least = now, scales[0], objective(now - w, test).sum()
+        for scale in scales:
+            units = np.asarray(w / scale, np.float32)
+            for share in _DAMPING:
+                damped = damp(h, share)
+                for order in (by_activity(h), columns):
+                    codes = round_by_feedback(units, damped, allowed, order)
+                    codes = descend(codes, units, damped, allowed, _SWEEPS)
+                    error = objective(codes * scale - w, test).sum()
+                    if error < least:
+                        best, factors, least = codes, scale, error
+        if best is now:
+            return False
+        if (factors != 1).any():
+            layer.rescale(factors, ctx)
+        layer.put(best, ctx)
+        return True

@@ -130,3 +130,21 @@ def test_exact_weights_stay_as_they_are() -> None:
     _, ctx = run(text, recipe, weights=weights, data=images(8), target="x86-vnni")
     assert declined(ctx) == {"conv": "no rounding lowers its error on samples held out"}
     np.testing.assert_array_equal(ctx.integers["w"], codes)
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_few_bits_try_scales(scales: bool) -> None:
+    text = """g (float[1,8,9,9] x) => (float[1,6,9,9] y) <float[6,8,1,1] w>
+        { [conv] y = Conv (x, w) }"""
+    weights = {"w": RNG.normal(size=(6, 8, 1, 1)).astype(np.float32)}
+    weights["w"][:, 3] = 5  # the largest weights read next to nothing
+    before = BEFORE.replace("plan-kernels", "plan-kernels{weights=int4}")
+    after = f"{before},round-second-order{{scales={str(scales).lower()}}}"
+    data = images(16)
+    for feed in data:
+        feed["x"][:, 3] *= 0.001
+    _, ctx = run(text, before, weights=weights, data=data)
+    _, found = run(text, after, weights=weights, data=data)
+    same = np.array_equal(ctx.qparams["w"].scale, found.qparams["w"].scale)
+    assert same is not scales
+    assert np.abs(np.asarray(found.integers["w"]).astype(int)).max() <= 7

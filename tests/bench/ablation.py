@@ -1,0 +1,100 @@
+"""What each correcting pass adds, in dB and points: ``python ablation.py [NETWORK…] [-o FILE]``.
+
+Every variant is a whole ``onnxq.quantize`` for the target x86, evaluated on the zoo's images in the
+integer kernels of this machine. Results are written to ``ablation.json`` beside this file after
+each network, and those of other networks in it are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+import onnxq
+from onnxq.pipeline import Recipe
+from tests.zoo import ZOO, zoo
+
+NETWORKS = ("cifar_resnet20", "squeezenet1.1", "mobilenetv2")
+OUT = Path(__file__).with_name("ablation.json")
+EMPIRICAL = {"correct-biases": "correct-biases-empirical"}
+SEARCH = {"quantize-weights": "search-ranges,{}"}
+ROUND = {"quantize-weights": "{},round-second-order"}
+VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
+    "fast": ("fast", {}),
+    "balanced": ("balanced", {}),
+    "balanced + search-ranges": ("balanced", SEARCH),
+    "balanced + round-second-order": ("balanced", ROUND),
+    "balanced + correct-biases-empirical": ("balanced", EMPIRICAL),
+    "best": ("best", {}),
+}
+"""By name, the recipe, and by pass what takes its place, {} being the pass itself."""
+FEW_BITS = {"mobilenetv2": "int4"}
+"""Networks that are measured with weights of few bits too, at balanced and best."""
+
+
+def recipe(base: str, changes: dict[str, str]) -> str:
+    """The text of the recipe *base* with *changes*."""
+    found = []
+    for one in Recipe.resolve(base).passes:
+        text = str(Recipe((one,)))
+        found.append(changes.get(one.name, "{}").replace("{}", text))
+    return ",".join(found)
+
+
+def measure(network: str, steps: str, weights: str | None = None) -> dict[str, Any]:
+    """Metrics of one variant."""
+    module = zoo()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data.npz"
+        feeds = list(module.calibration(network))
+        np.savez(data, **{k: np.concatenate([f[k] for f in feeds]) for k in feeds[0]})
+        start = time.process_time()
+        result = onnxq.quantize(
+            module.entry(network).model, data=data, target="x86", recipe=steps, weights=weights,
+            report_detail="basic",
+        )  # fmt: skip
+        seconds = time.process_time() - start
+        path = Path(folder) / "quantized.onnx"
+        result.save(path)
+        found = module.evaluate(network, path)
+    return {
+        "metric": round(float(found["metric"]), 2),
+        "float": round(float(found["fp32_metric"]), 2),
+        "sqnr_db": round(float(found["sqnr_db"]), 2),
+        "cpu_s": round(seconds, 1),
+    }
+
+
+def main() -> None:
+    """Measure the networks named, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", default=NETWORKS)
+    parser.add_argument("-o", "--out", type=Path, default=OUT)
+    given = parser.parse_args()
+    if ZOO is None:
+        sys.exit("the model zoo is not here: set $ONNXQ_ZOO")
+    table = json.loads(given.out.read_text()) if given.out.exists() else {}
+    for network in given.networks:
+        rows = {}
+        for name, (base, changes) in VARIANTS.items():
+            rows[name] = measure(network, recipe(base, changes))
+            print(network, name, rows[name], flush=True)
+        for base in ("balanced", "best") if network in FEW_BITS else ():
+            bits = FEW_BITS[network]
+            rows[f"{base}, {bits}"] = measure(network, recipe(base, {}), bits)
+            print(network, base, bits, rows[f"{base}, {bits}"], flush=True)
+        table[network] = rows
+        given.out.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
