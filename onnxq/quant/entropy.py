@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.quant.affine import affine, codes_in_use
-from onnxq.quant.search import best_range
+from onnxq.quant.search import best_range_for
 from onnxq.quant.spec import QuantSpec
 from onnxq.quant.states import HistogramState
 
@@ -34,7 +34,7 @@ def entropy_range(state: HistogramState, spec: QuantSpec) -> tuple[float, float]
     qmin, qmax = codes_in_use(spec)
     if qmax - qmin + 1 >= state.counts.size:
         return state.bounds  # a bin has a code of its own: nothing is lost at full range
-    return best_range(state.bounds, spec.symmetric, _Divergence(state, spec))
+    return best_range_for(state.bounds, spec, _Divergence(state, spec))
 
 
 class _Divergence:

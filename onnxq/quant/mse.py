@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from onnxq.quant.activations import ACTIVATIONS
 from onnxq.quant.affine import affine, codes_in_use
-from onnxq.quant.search import best_range
+from onnxq.quant.search import best_range_for
 from onnxq.quant.spec import QuantSpec
 from onnxq.quant.states import HistogramState
 
@@ -40,7 +40,7 @@ def mse_range(state: HistogramState, spec: QuantSpec, norm: float = 2.0) -> tupl
     full = state.counts > 0
     centers, counts = state.centers[full], state.counts[full]
     error = partial(range_errors, centers, counts, spec, norm)
-    return best_range(state.bounds, spec.symmetric, error)
+    return best_range_for(state.bounds, spec, error)
 
 
 def range_errors(

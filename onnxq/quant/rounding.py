@@ -54,6 +54,8 @@ def quantize(x: NDArray[Any], qparams: QParams, mode: Rounding) -> NDArray[Any]:
 
     With ``Rounding.NEAREST_EVEN`` this is ``qparams.quantize(x)``.
     """
+    if mode is Rounding.NEAREST_EVEN:
+        return qparams.quantize(x)
     scale, zero = qparams.along(x.ndim)
     codes = round_to_integer(x.astype(np.float32) / scale, mode).astype(np.float64) + zero
     return np.asarray(np.clip(codes, qparams.qmin, qparams.qmax)).astype(qparams.dtype.numpy)

@@ -9,9 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.errors import OptionError
-from onnxq.quant.affine import SMALLEST_SCALE, affine, ceil_power_of_two, codes_in_use
+from onnxq.quant.affine import (
+    SMALLEST_SCALE,
+    affine,
+    ceil_power_of_two,
+    codes_in_use,
+    symmetric_zero,
+)
 from onnxq.quant.pairs import from_kernel_rows, kernel_rows, raise_for_pairs, relieve_pairs
 from onnxq.quant.qparams import QParams
+from onnxq.quant.rounding import quantize
+from onnxq.quant.search import OCTAVES
 from onnxq.quant.spec import PerAxis, PerBlock, QuantSpec, ScaleRule
 
 Rows = NDArray[np.float32]
@@ -57,8 +65,11 @@ def weight_qparams(
     low = rows.min(axis=1, initial=0.0).astype(np.float64)
     high = rows.max(axis=1, initial=0.0).astype(np.float64)
     if method == "mse":
-        factor = _best_factor(rows, low, high, spec)
-        low, high = low * factor, high * factor
+        if spec.scale is ScaleRule.POWER_OF_TWO and spec.symmetric:
+            low, high = _best_power_of_two(rows, low, high, spec)
+        else:
+            factor = _best_factor(rows, low, high, spec)
+            low, high = low * factor, high * factor
     elif method != "minmax":
         raise OptionError(f"unknown weight range method '{method}'", hint="minmax, mse")
     scale, zero = affine(low, high, spec)
@@ -80,8 +91,8 @@ def weight_qparams(
 
 
 def weight_codes(w: NDArray[Any], qparams: QParams, spec: QuantSpec) -> NDArray[Any]:
-    """Codes of the weight *w*, in its shape: nearest, and within ``spec.pair_sum_limit``."""
-    codes = qparams.quantize(np.asarray(w))
+    """Codes of the weight *w*, in its shape: rounded by *spec*, within ``spec.pair_sum_limit``."""
+    codes = quantize(np.asarray(w), qparams, spec.rounding)
     if qparams.axis is None or not knows_pairs(spec):
         return codes
     axis, pair_axis = qparams.axis, spec.pair_axis or 0
@@ -140,6 +151,28 @@ def _best_factor(
             better = error < least
             best, least = np.where(better, trial, best), np.where(better, error, least)
     return best
+
+
+def _best_power_of_two(
+    rows: Rows, low: NDArray[np.float64], high: NDArray[np.float64], spec: QuantSpec
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """For each channel what the codes cover at the power of two of least squared error; [C] each.
+
+    Tried are the smallest power of two that clips nothing, and its halves.
+    """
+    widest, _ = affine(low, high, spec)
+    (qmin, qmax), zero = codes_in_use(spec), symmetric_zero(spec)
+    halvings = np.arange(OCTAVES + 1, dtype=np.float64)
+    scales = widest.astype(np.float64) * np.exp2(-halvings)[:, None]
+    errors = [_squared_error(rows, (qmin - zero) * s, (qmax - zero) * s, spec) for s in scales]
+    best = np.argmin(np.stack(errors), axis=0)
+    scale = np.take_along_axis(scales, best[None], axis=0)[0]
+    # a channel without extent keeps none: it takes the scale of the others
+    alive = (high - low) >= SMALLEST_SCALE
+    return (
+        np.where(alive, (qmin - zero) * scale, low),
+        np.where(alive, (qmax - zero) * scale, high),
+    )
 
 
 def _squared_error(
