@@ -21,6 +21,12 @@ from onnxq.runtime.providers import Provider
 LAYERS, BYTES = 1500, 1 << 29
 #: Layers from which their order is found by measuring blocks of them.
 MANY = 100
+#: Beginnings of the names of the targets whose kernels take activations of 8 bits alone.
+_EIGHT_BITS = ("x86", "arm")
+_WHY_FLOAT = (
+    "layers are recommended to be kept in float and not to be raised to 16 bit: ONNX Runtime's "
+    "integer kernels on processors take activations of 8 bits alone"
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,8 @@ def _advise(
             f"the budget of {effort.budget_s:g} s was used up",
         )
     report["recommendation"] = _entries(report, layers, advice, sensitivity, candidates, total)
+    if advice.steps and str(report.get("target", "")).startswith(_EIGHT_BITS):
+        note(report, _WHY_FLOAT)
     if not advice.steps:
         note(report, f"no layer is recommended to be kept in float: {advice.reason}")
 

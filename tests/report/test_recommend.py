@@ -90,6 +90,7 @@ def test_spoilt_weights_are_named_first_and_mended(tmp_path: Path) -> None:
     first, *_ = found = ruined.report["recommendation"]
     assert first["node"] == "conv2"
     assert first["action"] == "float"
+    assert sum("8 bits alone" in note for note in ruined.report["notes"]) == 1
     assert first["macs_percent"] == pytest.approx(100 * 9 / 11)
     mended = applied(ruined, tmp_path, small)
     assert sqnr(mended.report) > sqnr(ruined.report) + 3
