@@ -101,6 +101,10 @@ def _why_not_operator(node: gs.Node, rule: OpRule, ctx: Context) -> str | None:
         return "its weight is a vector"
     if node.op == "Resize" and (mode := _text(node.attrs.get("mode", "nearest"))) != "nearest":
         return f"integers are resized in mode nearest only, not {mode}"
+    if node.op == "Pad" and len(node.inputs) > 2 and not node.inputs[2].is_empty():
+        value = constant_value(node.inputs[2])
+        if value is None or value.any():
+            return "it pads with another value than 0"
     if rule.role is Role.ELEMENTWISE and node.op in ("Add", "Mul"):
         return _why_not_bias_add(node, ctx)
     return None

@@ -36,7 +36,11 @@ def plan_kernels(model: Model, ctx: Context) -> None:
             plan.keep_float(node.name, reason or "")
     outputs = {id(t) for graph in model.graphs() for t in graph.outputs}
     ends = {i: absorbed(n, r, outputs, ctx) for i, (n, r) in rules.items()}
-    chosen = _choose(rules, ends)
+    for end in list(ends.values()):  # activations that have a kernel too: they need none
+        for node in end.nodes:
+            rules.pop(id(node), None)
+            ends.pop(id(node), None)
+    chosen = set(rules) if ctx.target.integer is not None else _choose(rules, ends)
     for i, (node, rule) in rules.items():
         if i not in chosen:
             plan.keep_float(node.name, _why_unchosen(rule))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from onnxq.errors import UnknownNameError
 from onnxq.targets.cpu import detect
+from onnxq.targets.integer import DPU, ESP32, ESP32_P4, FPGA_POW2, NXP
 from onnxq.targets.onnxruntime_cpu import ARM, X86, X86_AVX2, X86_VNNI
 from onnxq.targets.others import GENERIC, OPENVINO, TENSORRT
-from onnxq.targets.target import OpRule, Role, Target
+from onnxq.targets.target import Arithmetic, OpRule, Role, Target
 
 TARGETS: dict[str, Target] = {
-    t.name: t for t in (X86, X86_AVX2, X86_VNNI, ARM, TENSORRT, OPENVINO, GENERIC)
-}
+    t.name: t
+    for t in (
+        X86, X86_AVX2, X86_VNNI, ARM, TENSORRT, OPENVINO, GENERIC,
+        FPGA_POW2, NXP, ESP32, ESP32_P4, DPU,
+    )
+}  # fmt: skip
 
 
 def get_target(name: str | Target) -> Target:
@@ -29,4 +34,4 @@ def get_target(name: str | Target) -> Target:
         raise UnknownNameError("target", name, ["auto", *TARGETS]) from None
 
 
-__all__ = ["TARGETS", "OpRule", "Role", "Target", "detect", "get_target"]
+__all__ = ["TARGETS", "Arithmetic", "OpRule", "Role", "Target", "detect", "get_target"]

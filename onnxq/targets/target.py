@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from onnxq.quant import QuantSpec
+from onnxq.quant import QuantSpec, Rounding
 
 
 class Role(Enum):
@@ -57,6 +57,34 @@ class OpRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """How hardware without floating point gets from accumulators to results, by shifts.
+
+    A product of codes has the exponent e_x + e_w; n = e_y − (e_x + e_w) is the right shift that
+    makes a code of the result of it.
+
+    Attributes:
+        rounding: what the right shift does with what it drops: half up adds 2ⁿ⁻¹ before it,
+            floor is the plain shift.
+        accumulator_bits: width of the accumulator.
+        bias_bits: width of a stored bias. Narrower than 32, it is shifted to the left when it is
+            added.
+        shift: smallest and largest right shift.
+        bias_shift: largest left shift of a bias.
+        operand_shift: largest left shift that aligns the operands of a sum.
+        aligned: operators whose inputs have the scale of their output, so that they only copy.
+    """
+
+    rounding: Rounding = Rounding.HALF_UP
+    accumulator_bits: int = 32
+    bias_bits: int = 32
+    shift: tuple[int, int] = (0, 31)
+    bias_shift: int = 31
+    operand_shift: int = 22
+    aligned: tuple[str, ...] = ("Concat",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A hardware profile.
 
@@ -69,9 +97,8 @@ class Target:
         max_opset: the highest opset that the runtime reads.
         quantized_bias: whether the bias becomes int32 at s_x·s_w, or stays in floating point.
         removes_absorbed: whether absorbed activations are taken out of the graph.
-        quantized_outputs: whether integer kernels need their output quantized (ONNX Runtime), or
-            the runtime places requantization itself (TensorRT).
-        dedicated: whether a join's inputs need one common scale.
+        integer: how it computes where it has no floating point; then every node has to run on
+            integers. None where a runtime decides.
     """
 
     name: str
@@ -83,3 +110,4 @@ class Target:
     max_opset: int = 26
     quantized_bias: bool = True
     removes_absorbed: bool = True
+    integer: Arithmetic | None = None

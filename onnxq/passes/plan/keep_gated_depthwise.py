@@ -37,7 +37,8 @@ class KeepGatedDepthwise(Pass):
 
     When it declines
         Convs that would exceed ``percent`` stay integer. Behind Relu or Clip, which cost no
-        rounding of their own, depthwise Convs always do.
+        rounding of their own, depthwise Convs always do. Targets without floating point: there is
+        no choice.
 
     Numerics
         Changes nothing by itself.
@@ -58,6 +59,8 @@ class KeepGatedDepthwise(Pass):
     percent: float = 5.0
 
     def run(self, model: Model, ctx: Context) -> None:
+        if ctx.target.integer is not None:
+            return
         gated = [node for node in model.graph.nodes if _is_gated(node, ctx)]
         work = {id(node): macs(node, ctx) or 0 for node in model.graph.nodes}
         total = sum(work.values())

@@ -34,7 +34,7 @@ class KeepOutputLayers(Pass):
 
     When it declines
         Output layers that do more of the work stay integer, and kernels with a float result (Gemm,
-        MatMul) need no exception.
+        MatMul) need no exception. Targets without floating point: there is no choice.
 
     Numerics
         Changes nothing by itself.
@@ -53,6 +53,8 @@ class KeepOutputLayers(Pass):
     percent: float = 5.0
 
     def run(self, model: Model, ctx: Context) -> None:
+        if ctx.target.integer is not None:
+            return
         last = [node for node in model.graph.nodes if _writes_output(node, ctx)]
         total = sum(macs(node, ctx) or 0 for node in model.graph.nodes)
         if not last or not total:

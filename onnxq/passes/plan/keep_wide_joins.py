@@ -34,7 +34,7 @@ class KeepWideJoins(Pass):
 
     When it declines
         A join whose output only integer layers read stays integer: they would put it on one scale
-        all the same.
+        all the same. Targets without floating point: there is no choice.
 
     Numerics
         Changes nothing by itself.
@@ -62,6 +62,8 @@ class KeepWideJoins(Pass):
         }
 
     def run(self, model: Model, ctx: Context) -> None:
+        if ctx.target.integer is not None:
+            return
         before = len(ctx.plan.excluded)
         for node in _joins(model, ctx):
             spans = []
