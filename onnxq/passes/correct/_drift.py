@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from onnxq.pipeline.eligibility import clamp
 FLOAT, ERROR, WEIGHT, SQUARE = (
     f"onnxq_{part}__" for part in ("float", "error", "weight", "square")
 )
+NOTHING = 1e-30
 LEAST = 1e-4
 """Added to the mean weight of a channel: one that hardly ever opens is hardly corrected."""
 
@@ -64,6 +65,25 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
             write("Mul", [drift, error], SQUARE + node.name)
         write("Sub", [raw, drift], out)
     return plain
+
+
+def hold(joined: onnx.ModelProto, names: Collection[str]) -> None:
+    """Put an Add of next to nothing behind the nodes *names*, in place.
+
+    ONNX Runtime rounds the constant weights of a layer between DequantizeLinear and QuantizeLinear
+    to int8 on a scale of its own, one for the tensor (WeightBiasQuantization); behind an Add it
+    does not. Layers whose drift is taken off need none.
+    """
+    opset = next(o.version for o in joined.opset_import if o.domain in ("", "ai.onnx"))
+    nodes = list(joined.graph.node)
+    del joined.graph.node[:]
+    for node in nodes:
+        joined.graph.node.append(node)
+        if node.name in names:
+            write = _Writer(joined.graph, f"onnxq_hold__{node.name}__", opset)
+            out, raw = node.output[0], f"{node.output[0]}__held"
+            joined.graph.node[-1].output[0] = raw
+            write("Add", [raw, write.constant(NOTHING)], out)
 
 
 def _weight(write: _Writer, node: gs.Node, twin: str) -> str | None:

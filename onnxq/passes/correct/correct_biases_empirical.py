@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model, constant_value
-from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, take_off
+from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, hold, take_off
 from onnxq.passes.correct._emitted import LINEAR, biased, emitted
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.side_by_side import side_by_side
@@ -76,6 +76,7 @@ class CorrectBiasesEmpirical(Pass):
             return
         joined = side_by_side(emitted(model, ctx).to_proto(), model.to_proto(), FLOAT)
         plain = take_off(joined, layers)
+        hold(joined, {n.name for n in model.graph.nodes if n.op in LINEAR} - layers.keys())
         wanted = {
             prefix + name: (ChannelMeans(layer.axis),)
             for name, layer in layers.items()

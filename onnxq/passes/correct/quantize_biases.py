@@ -8,10 +8,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.errors import UnsupportedModelError
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import INT32, Derived, QParams, QuantSpec
+from onnxq.quant import INT32, Derived, QParams, QuantSpec, ScaleRule
+from onnxq.quant.affine import ceil_power_of_two
 from onnxq.quant.choose import weight_codes
+from onnxq.targets import Arithmetic
 
 _LIMIT = float(2**31 - 1)
 _FINE = float(2**22)
@@ -26,7 +29,9 @@ class QuantizeBiases(Pass):
         ``q_b = round(b / (s_x · s_w))``, per output channel where the weight is. Where ``q_b``
         would not fit into 32 bits, the channel's weight scale is raised until it does, and its
         weights are rounded again. Where all weights of a channel are 0, any scale is exact for
-        them: one is taken that is fine enough for the bias.
+        them: one is taken that is fine enough for the bias. Scales that have to be powers of two
+        stay so. Where the target stores narrower biases, the lowest bits of ``q_b`` are 0, as many
+        as it takes: it is a narrow integer, shifted to the left.
 
     Why
         The accumulator of an integer kernel holds ``Σ q_x · q_w`` in units of ``s_x · s_w``: a
@@ -66,7 +71,10 @@ class QuantizeBiases(Pass):
             if s_w.ndim == 0:
                 need = need.max(initial=0.0)
             if np.any(need > s_w):
-                raised = np.maximum(s_w, need).astype(np.float32)
+                raised = np.maximum(s_w, need)
+                if _by_shifts(ctx, w):
+                    raised = ceil_power_of_two(raised)
+                raised = raised.astype(np.float32)
                 ctx.qparams[w] = replace(ctx.qparams[w], scale=raised)
                 spec = ctx.plan.tensors[w]
                 if isinstance(spec, QuantSpec):
@@ -86,7 +94,10 @@ class QuantizeBiases(Pass):
                 dtype=INT32,
                 axis=0 if scale.ndim else None,
             )
-            ctx.integers[name] = np.clip(codes, -_LIMIT, _LIMIT).astype(np.int32)
+            codes = np.clip(codes, -_LIMIT, _LIMIT)
+            if ctx.target.integer is not None:
+                codes = _narrowed(name, codes, ctx.target.integer, ctx)
+            ctx.integers[name] = codes.astype(np.int32)
 
     def _dead(
         self, ctx: Context, w: str, s_x: float, s_w: NDArray[np.float64], bias: NDArray[np.float64]
@@ -99,8 +110,38 @@ class QuantizeBiases(Pass):
             rows = np.moveaxis(codes, qparams.axis, 0).reshape(len(s_w), -1)
             alive = np.any(rows != qparams.zero_point[:, None], axis=1)
             largest = np.abs(bias)
+        if _by_shifts(ctx, w):
+            return s_w  # a bias is as exact there as in other channels, and shifts stay as they are
         dead = np.logical_not(alive)
         fine = np.where(dead & (largest > 0), largest / (s_x * _FINE), s_w)
         if np.any(fine < s_w):
             ctx.qparams[w] = replace(qparams, scale=np.minimum(s_w, fine).astype(np.float32))
         return ctx.qparams[w].scale.astype(np.float64)
+
+
+def _by_shifts(ctx: Context, weight: str) -> bool:
+    """Whether the scales of *weight* have to be powers of two."""
+    spec = ctx.plan.tensors.get(weight)
+    return isinstance(spec, QuantSpec) and spec.scale is ScaleRule.POWER_OF_TWO
+
+
+def _narrowed(
+    name: str, codes: NDArray[np.float64], arithmetic: Arithmetic, ctx: Context
+) -> NDArray[np.float64]:
+    """*codes* as integers of ``bias_bits`` that are shifted to the left, all alike.
+
+    Raises:
+        UnsupportedModelError: the shift is larger than the hardware's.
+    """
+    largest = float(2 ** (arithmetic.bias_bits - 1) - 1)
+    shift = 0
+    while np.abs(np.rint(codes / 2.0**shift)).max(initial=0.0) > largest:
+        shift += 1
+    if shift > arithmetic.bias_shift:
+        raise UnsupportedModelError(
+            f"bias '{name}' would be shifted to the left by {shift} bits",
+            why=f"{ctx.target.name} shifts biases of {arithmetic.bias_bits} bits by at most "
+            f"{arithmetic.bias_shift}",
+            hint="--bias-bits 16 or 32, where the hardware has them",
+        )
+    return np.asarray(np.rint(codes / 2.0**shift) * 2.0**shift)

@@ -125,3 +125,22 @@ def test_side_by_side_computes_both() -> None:
     one, two = outputs(Model.load(joined).to_proto(), IMAGES[0])
     np.testing.assert_array_equal(one, two)
     assert len(joined.graph.initializer) == 8
+
+
+def test_a_layer_without_bias_runs_on_its_own_scales() -> None:
+    """A row of weights a thousand times larger: on one scale for all, the others would be 0."""
+    text = """g (float[1,6,9,9] x) => (float[1,4,9,9] y)
+        <float[8,6,1,1] w, float[4,8,1,1] v, float[4] c>
+        { [one] a = Conv (x, w) [two] y = Conv (a, v, c) }"""
+    w = np.abs(RNG.normal(1, 0.3, (8, 6, 1, 1))).astype(np.float32)
+    w[0], w[1:, 0] = 0, 0
+    w[0, 0] = 1000
+    v = np.abs(RNG.normal(1, 0.3, (4, 8, 1, 1))).astype(np.float32)
+    weights = {"w": w, "v": v, "c": np.zeros(4, np.float32)}
+    small = np.array([0.004, 1, 1, 1, 1, 1], np.float32).reshape(1, 6, 1, 1)
+    data = [{"x": f["x"] * small} for f in IMAGES]
+    _, ctx = run(text, "plan-kernels{activations=uint16},choose-ranges,quantize-weights,"
+                 "correct-biases-empirical", weights=weights, data=data, target="x86-vnni",
+                 opset=21)  # fmt: skip
+    mean = np.mean([outputs(parse(text, weights), f)[0] for f in data], axis=(0, 1, 3, 4))
+    assert np.abs(ctx.biases["c"]).max() < 0.02 * mean.min()
