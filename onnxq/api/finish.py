@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from onnxq.api.coverage import Look, unfused, why_in_float
+from onnxq.api.legal import metadata
 from onnxq.api.limits import Limits
 from onnxq.api.result import Result
 from onnxq.errors import ConditionError, NothingQuantizedError
@@ -98,6 +99,7 @@ def describe(
         "data_digest": data["digest"],
         "calibrated": "yes" if data["calibrated"] else "not calibrated (random data)",
         "versions": json.dumps(versions(), sort_keys=True),
+        **metadata(target),
     }
     for key in sorted(note):
         work.metadata[f"onnxq.{key}"] = note[key]

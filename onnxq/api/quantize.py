@@ -11,6 +11,7 @@ from onnxq.api.calibration import open_calibration
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
+from onnxq.api.legal import legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import Changes, change, excluded_by
@@ -51,6 +52,8 @@ def quantize(
     report_detail: Literal["full", "layers", "basic"] | None = None,
     random_data: bool = False,
     io_dtype: str | None = None,
+    rounding: str | None = None,
+    bias_bits: int | None = None,
     max_opset: int | None = None,
     runtime_version: str | None = None,
     require_quantized: bool = False,
@@ -91,6 +94,9 @@ def quantize(
             None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
+        rounding: how results are rounded by targets without floating point, ``"half-up"`` or
+            ``"floor"``, instead of the target's way; noted in the metadata.
+        bias_bits: width of stored biases there, 8 to 32.
         max_opset: the highest opset that the result may need.
         runtime_version: the ONNX Runtime version that has to run the result.
         require_quantized: an error where nothing was quantized.
@@ -113,7 +119,7 @@ def quantize(
         NothingQuantizedError: *require_quantized*, and nothing was.
     """
     progress = progress or Silent()
-    profile = get_target(target)
+    profile = with_arithmetic(get_target(target), rounding, bias_bits)
     changes = Changes(
         calibration=calibration,
         weights=weights,
@@ -125,7 +131,7 @@ def quantize(
         io_dtype=io_dtype,
     )
     limits = find_limits(profile, max_opset, runtime_version)
-    steps = change(Recipe.resolve(recipe), changes)
+    steps = legalized(change(Recipe.resolve(recipe), changes), profile)
     chosen = parse_providers(providers)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
     refuse_quantized(work)

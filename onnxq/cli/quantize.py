@@ -67,6 +67,19 @@ def quantize(
             help="Inputs and outputs as uint8 or int8 codes instead of float.",
         ),
     ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R",
+            rich_help_panel=_MAKE,
+            help="Of results, on targets without floating point: half-up, floor, …; "
+            "default: the target's.",
+        ),
+    ] = None,
+    bias_bits: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Width of biases there: 8 to 32.", rich_help_panel=_MAKE),
+    ] = None,
     max_opset: Annotated[
         int | None,
         typer.Option(metavar="N", help="Highest opset to write.", rich_help_panel=_MAKE),
@@ -229,6 +242,8 @@ def quantize(
             report_detail="full" if reports else None,
             random_data=random_data,
             io_dtype=io_dtype,
+            rounding=rounding,
+            bias_bits=bias_bits,
             max_opset=max_opset,
             runtime_version=runtime_version,
             require_quantized=require_quantized,

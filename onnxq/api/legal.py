@@ -1,0 +1,85 @@
+"""What targets without floating point ask for beside the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onnxq.errors import OptionError, UnknownNameError
+from onnxq.passes.correct.legalize_shifts import LegalizeShifts
+from onnxq.passes.correct.prove_accumulators import ProveAccumulators
+from onnxq.passes.plan.align_joins import AlignJoins
+from onnxq.passes.plan.require_integer import RequireInteger
+from onnxq.pipeline import Pass, Recipe, Stage
+from onnxq.quant import Rounding
+from onnxq.targets import Target
+
+_ROUNDINGS = tuple(r.value for r in Rounding)
+
+
+def with_arithmetic(target: Target, rounding: str | None, bias_bits: int | None) -> Target:
+    """*target* with the rounding of results and the width of biases that the user asks for.
+
+    Raises:
+        UnknownNameError: there is no such rounding.
+        OptionError: the target does not leave the choice, or the width is not 8 to 32 bits.
+    """
+    if rounding is None and bias_bits is None:
+        return target
+    if target.integer is None:
+        option = "--rounding" if rounding is not None else "--bias-bits"
+        raise OptionError(
+            f"{option} has no effect: target {target.name} leaves it to its runtime",
+            hint="--target fpga-pow2, nxp, esp32 or dpu",
+        )
+    integer = target.integer
+    if rounding is not None:
+        if rounding not in _ROUNDINGS:
+            raise UnknownNameError("rounding", rounding, _ROUNDINGS)
+        integer = replace(integer, rounding=Rounding(rounding))
+    if bias_bits is not None:
+        if not 8 <= bias_bits <= 32:
+            raise OptionError(f"biases of {bias_bits} bits", hint="--bias-bits 8 to 32")
+        integer = replace(integer, bias_bits=bias_bits)
+    return replace(target, integer=integer)
+
+
+def legalized(recipe: Recipe, target: Target) -> Recipe:
+    """*recipe* with the passes that a *target* without floating point cannot do without."""
+    if target.integer is None:
+        return recipe
+    passes = list(recipe.passes)
+    _add(passes, AlignJoins(), after=Stage.PLAN)
+    _add(passes, RequireInteger(), after=Stage.PLAN)
+    names = [p.name for p in passes]
+    if "quantize-biases" in names:
+        _add(passes, LegalizeShifts(), at=_first(names, "correct-biases", "quantize-biases"))
+        names = [p.name for p in passes]
+        _add(passes, ProveAccumulators(), at=names.index("quantize-biases") + 1)
+    return Recipe(tuple(passes), recipe.name)
+
+
+def metadata(target: Target) -> dict[str, str]:
+    """What the integers of the file mean, beside their scales."""
+    if target.integer is None:
+        return {}
+    return {
+        "rounding": target.integer.rounding.value,
+        "bias_bits": str(target.integer.bias_bits),
+        "accumulator_bits": str(target.integer.accumulator_bits),
+    }
+
+
+def _first(names: list[str], *starts: str) -> int:
+    return next(i for i, name in enumerate(names) if name.startswith(starts))
+
+
+def _add(
+    passes: list[Pass], new: Pass, *, after: Stage | None = None, at: int | None = None
+) -> None:
+    """Insert *new*, unless the recipe has it, behind the last pass of a stage or at a place."""
+    if any(p.name == new.name for p in passes):
+        return
+    if at is None:
+        assert after is not None
+        at = max((i for i, p in enumerate(passes) if p.stage <= after), default=-1) + 1
+    passes.insert(at, new)
