@@ -54,7 +54,7 @@ def test_an_accumulator_that_can_overflow_is_refused() -> None:
 def test_a_shift_that_the_target_lacks_is_refused() -> None:
     model, ctx = run(NET, RECIPE, target="fpga-pow2", data=DATA)
     ctx.qparams["q"] = replace(ctx.qparams["q"], scale=np.float32(2.0**-30).reshape(()))
-    with pytest.raises(UnsupportedModelError, match="'conv' .Conv. needs a right shift of -"):
+    with pytest.raises(UnsupportedModelError, match=r"'conv' \(Conv\) needs a right shift of -"):
         ProveAccumulators().run(model, ctx)
 
 

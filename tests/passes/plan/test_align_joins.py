@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - graphs read best with a node on one line
 from __future__ import annotations
 
 import numpy as np
@@ -19,7 +18,7 @@ DATA = [
 def test_inputs_that_others_read_too_share_the_scale() -> None:
     _, before = run(NET, "plan-kernels", target="fpga-pow2")
     assert isinstance(before.plan.tensors["p"], QuantSpec)
-    model, ctx = run(NET, "plan-kernels,align-joins,choose-ranges", target="fpga-pow2", data=DATA)
+    _, ctx = run(NET, "plan-kernels,align-joins,choose-ranges", target="fpga-pow2", data=DATA)
     assert ctx.plan.tensors["p"] == Shared("s")
     assert ctx.plan.tensors["q"] == Shared("p")
     assert len({id(ctx.qparams[n]) for n in "pqrs"}) == 1

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - graphs read best with a node on one line
 from __future__ import annotations
 
 import pytest
