@@ -1,0 +1,233 @@
+"""Steps of a program as calls of kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.errors import UnsupportedModelError
+from onnxq.export.c.loops import DEEPEST, Loops, loops, stretched, strides
+from onnxq.export.c.memory import Memory, aliases_input
+from onnxq.export.c.text import SHORT, c_type, comment, identifier, reserved
+from onnxq.integer.kinds import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Gemm,
+    MaxPool,
+    Mul,
+    Pad,
+    Take,
+    Transpose,
+    Window,
+)
+from onnxq.integer.program import Program, Step, Value
+from onnxq.integer.shifts import requantize
+
+Types = tuple[str, str, str]
+
+
+@dataclass
+class Calls:
+    """What the steps of a program need in C.
+
+    Attributes:
+        lines: the body of the function that runs one frame.
+        tables: definitions of ``static const`` structures in model.c.
+        weights: constant arrays by C name, with their element type.
+        kernels: kernels used: name of the template and element types (input, weight or second
+            input, output; empty where there is none).
+        scratch: elements of scratch memory by element type.
+    """
+
+    program: Program
+    memory: Memory
+    names: dict[str, str]
+    lines: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    weights: dict[str, NDArray[Any]] = field(default_factory=dict)
+    kernels: dict[tuple[str, Types], None] = field(default_factory=dict)
+    scratch: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=reserved)
+
+    def __post_init__(self) -> None:
+        for name, codes in self.program.constants.items():
+            self.names[name] = self.weight(name, codes)
+
+    def place(self, value: Value) -> str:
+        """The C expression of the first element of *value*."""
+        name = self.memory.aliases.get(value.name, value.name)
+        if name in self.names:
+            return self.names[name]
+        arena, offset = self.memory.places[name]
+        cast = "" if arena == value.dtype else f"({c_type(value.dtype)} *)"
+        return (
+            f"{cast}(arena_{SHORT[arena]} + {offset})"
+            if cast or offset
+            else f"arena_{SHORT[arena]}"
+        )
+
+    def weight(self, name: str, values: NDArray[Any], dtype: str = "") -> str:
+        """Make *values* a constant array; returns its name, which begins as *name*."""
+        name = identifier(name, self.used)
+        self.weights[name] = values.astype(dtype or values.dtype)
+        return name
+
+    def call(self, kernel: str, types: Types, *arguments: object) -> None:
+        """Add a call of *kernel*, for elements of *types*."""
+        self.kernels[kernel, types] = None
+        suffix = "_".join(SHORT[t] for t in types if t)
+        line, lines = f"    {kernel}_{suffix}(", []
+        for i, argument in enumerate(map(str, arguments)):
+            text = argument + (");" if i == len(arguments) - 1 else ", ")
+            if len(line) + len(text) > 100:
+                lines.append(line.rstrip())
+                line = " " * 8
+            line += text
+        self.lines += [*lines, line]
+
+    def add(self, step: Step) -> None:
+        """Add *step*."""
+        self.label = identifier(step.node or step.op_type, self.used)
+        out, sources = self.program.values[step.output], self._inputs(step)
+        shape = "x".join(map(str, out.shape[1:]))
+        self.lines.append(f"\n    /* {comment(step.node)}: {step.op_type} -> {shape} */")
+        if aliases_input(self.program, step):
+            self.lines[-1] = self.lines[-1].replace(" */", ", the same elements */")
+            return
+        match step.kind:
+            case Conv():
+                self._conv(step, step.kind, sources[0], out)
+            case Gemm():
+                self._gemm(step, step.kind, sources[0], out)
+            case Add() | Mul():
+                self._pair(step, sources, out)
+            case MaxPool() | AveragePool():
+                self._pool(step, step.kind.window, sources[0], out)
+            case Take():
+                self._take(step, step.kind, sources[0], out)
+            case _:
+                self._move(step, sources, out)
+
+    def _inputs(self, step: Step) -> list[Value]:
+        return [self.program.values[n] for n in step.inputs]
+
+    def _table(self, struct: str, name: str, text: str) -> str:
+        self.tables.append(f"static const struct {struct} {name} = {text};")
+        return f"&{name}"
+
+    def _conv(self, step: Step, kind: Conv, x: Value, out: Value) -> None:
+        channels, each = kind.weight.shape[:2]
+        of_group = channels // kind.groups
+        window = _window(kind.window, x, out)
+        table = self._table("conv", self.label, f"{{{window}, {kind.groups}, {each}, {of_group}}}")
+        weight, bias, shift = self._constants(step, kind.weight, kind.bias)
+        types = (x.dtype, _narrow(kind.weight), out.dtype)
+        before = (self.place(x), weight, bias, shift, self.place(out))
+        if each == 1 and of_group == 1:
+            self.call("depthwise", types, *before, table, step.low, step.high)
+            return
+        taps = each * kind.window.kernel[0] * kind.window.kernel[1]
+        self.scratch[x.dtype] = max(self.scratch.get(x.dtype, 0), taps)
+        self.call("conv", types, *before, f"patch_{SHORT[x.dtype]}", table, step.low, step.high)
+
+    def _gemm(self, step: Step, kind: Gemm, x: Value, out: Value) -> None:
+        weight, bias, shift = self._constants(step, kind.weight, kind.bias)
+        columns, depth = kind.weight.shape
+        self.call(
+            "gemm", (x.dtype, _narrow(kind.weight), out.dtype), self.place(x), weight, bias, shift,
+            self.place(out), x.size // depth, depth, columns, step.low, step.high,
+        )  # fmt: skip
+
+    def _constants(self, step: Step, weight: NDArray[Any], bias: NDArray[Any]) -> list[str]:
+        shifts = np.broadcast_to(np.array(step.shifts), bias.shape)
+        return [
+            self.weight(f"{self.label}_weight", weight, _narrow(weight)),
+            self.weight(f"{self.label}_bias", bias, "int32"),
+            self.weight(f"{self.label}_shift", shifts, "int8"),
+        ]
+
+    def _pair(self, step: Step, sources: list[Value], out: Value) -> None:
+        a, b = sources
+        nest = loops(out.shape, stretched(a.shape, out.shape), stretched(b.shape, out.shape))
+        rest: list[int] = []
+        if isinstance(step.kind, Add):
+            pairs = zip(step.kind.lefts, step.kind.signs, strict=True)
+            rest = [sign * (1 << left) for left, sign in pairs]
+        self.call(
+            "add" if rest else "mul", (a.dtype, b.dtype, out.dtype), self.place(a), self.place(b),
+            self.place(out), self._loops(step, nest), *rest, step.shifts[0], step.low, step.high,
+        )  # fmt: skip
+
+    def _pool(self, step: Step, window: Window, x: Value, out: Value) -> None:
+        table = self._table("window", self.label, _window(window, x, out))
+        average = isinstance(step.kind, AveragePool)
+        factor = step.kind.multiplier if isinstance(step.kind, AveragePool) else x.low
+        self.call(
+            "average_pool" if average else "max_pool", (x.dtype, "", out.dtype), self.place(x),
+            self.place(out), table, x.shape[1], factor, step.shifts[0], step.low, step.high,
+        )  # fmt: skip
+
+    def _take(self, step: Step, kind: Take, x: Value, out: Value) -> None:
+        steps = strides(x.shape)[1:]
+        tables = [
+            self.weight(f"{self.label}_offsets_{i}", indices * n, "int32")
+            for i, (indices, n) in enumerate(zip(kind.indices, steps, strict=True))
+        ]
+        self._deep(step, len(tables))
+        sizes = ", ".join(map(str, out.shape[1:]))
+        text = f"{{{len(tables)}, {{{sizes}}}, {{{', '.join(tables)}}}}}"
+        self.call(
+            "take", (x.dtype, "", out.dtype), self.place(x), self.place(out),
+            self._table("take", self.label, text), step.shifts[0], step.low, step.high,
+        )  # fmt: skip
+
+    def _move(self, step: Step, sources: list[Value], out: Value) -> None:
+        to, place, start = strides(out.shape), self.place(out), 0
+        for i, (x, shift) in enumerate(zip(sources, step.shifts, strict=True)):
+            size, from_, onto, offset = x.shape, strides(x.shape), to, 0
+            if isinstance(step.kind, Transpose):
+                size, from_ = out.shape, tuple(from_[p] for p in step.kind.order)
+            elif isinstance(step.kind, Concat):
+                offset = start * to[step.kind.axis]
+                start += x.shape[step.kind.axis]
+            elif isinstance(step.kind, Pad):
+                offset = sum(b * n for b, n in zip(step.kind.before, to[1:], strict=True))
+                code = np.array(step.kind.fill)
+                code = requantize(code, np.array(shift), step.low, step.high, self.program.rounding)
+                self.call("fill", ("", "", out.dtype), place, out.size, int(code))
+            else:  # the same elements in the same order, whatever the shapes
+                size, from_, onto = (x.size,), (1,), (1,)
+            nest = self._loops(step, loops(size, from_, onto), f"_{i}" if i else "")
+            target = f"{place} + {offset}" if offset else place
+            self.call("move", (x.dtype, "", out.dtype), self.place(x), target, nest, shift,
+                      step.low, step.high)  # fmt: skip
+
+    def _loops(self, step: Step, nest: Loops, suffix: str = "") -> str:
+        self._deep(step, len(nest.size))
+        return self._table("loops", self.label + suffix, nest.c())
+
+    def _deep(self, step: Step, rank: int) -> None:
+        if rank > DEEPEST:
+            raise UnsupportedModelError(
+                f"node '{step.node}' ({step.op_type}) cannot be written in C",
+                why=f"it needs {rank} nested loops, and the kernels have {DEEPEST}",
+                hint="tensors of fewer dimensions",
+            )
+
+
+def _window(window: Window, x: Value, out: Value) -> str:
+    numbers = (*x.shape[2:], *out.shape[2:], *window.kernel, *window.strides, *window.dilations,
+               *window.pads[:2])  # fmt: skip
+    return "{" + ", ".join(map(str, numbers)) + "}"
+
+
+def _narrow(codes: NDArray[Any]) -> str:
+    """The smallest type that stores *codes* of a weight."""
+    low, high = int(codes.min()), int(codes.max())
+    fits = ("int8", "uint8", "int16", "int32")
+    return next(t for t in fits if np.iinfo(t).min <= low and high <= np.iinfo(t).max)

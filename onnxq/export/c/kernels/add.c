@@ -1,0 +1,15 @@
+/* Sum or difference of two inputs, multiplied by powers of two that align their exponents. */
+void add_@(const IN *a, const W *b, OUT *y, const struct loops *l, int32_t scale_a, int32_t scale_b,
+           int32_t shift, int32_t low, int32_t high)
+{
+    int32_t index[LOOPS] = {0}, at_a = 0, at_b = 0;
+    const int32_t last = l->rank - 1, step_a = l->a[last], step_b = l->b[last];
+
+    do {
+        for (int32_t i = 0; i < l->size[last]; i++) {
+            const int32_t acc = (int32_t)a[at_a + i * step_a] * scale_a
+                              + (int32_t)b[at_b + i * step_b] * scale_b;
+            *y++ = (OUT)requantize(acc, shift, low, high);
+        }
+    } while (advance(l, index, &at_a, &at_b));
+}

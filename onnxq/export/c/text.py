@@ -1,0 +1,101 @@
+"""Pieces of C: names, types, numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.quant import Rounding
+
+#: Short names of element types, as in the names of kernels.
+SHORT = {"int8": "s8", "uint8": "u8", "int16": "s16", "uint16": "u16", "int32": "s32"}
+WIDTH = 96
+
+_RESERVED = """
+auto break case char const continue default do double else enum extern float for goto if inline int
+long register restrict return short signed sizeof static struct switch typedef union unsigned void
+volatile while model_run model_trace memcpy requantize shift_down shift_round shift_up advance main
+run raw golden tracing window conv loops take
+"""
+
+_REST = "    const uint32_t rest = (uint32_t)x & ((UINT32_C(1) << n) - 1);\n"
+_HALF = "    const uint32_t half = UINT32_C(1) << (n - 1);\n"
+_FLOOR = "    const int32_t floor = shift_down(x, n);\n\n"
+_ROUND = {
+    Rounding.FLOOR: "    return shift_down(x, n);",
+    # (x + 2^(n-1)) >> n, without a sum that could leave 32 bits
+    Rounding.HALF_UP: "    return shift_down(x, n) + (shift_down(x, n - 1) & 1);",
+    Rounding.CEIL: _REST + "\n    return shift_down(x, n) + (rest > 0);",
+    Rounding.TOWARD_ZERO: _REST + "\n    return shift_down(x, n) + (rest > 0 && x < 0);",
+    Rounding.HALF_DOWN: _REST + _HALF + "\n    return shift_down(x, n) + (rest > half);",
+    Rounding.HALF_AWAY: _REST + _HALF
+    + "\n    return shift_down(x, n) + (rest > half || (rest == half && x >= 0));",
+    Rounding.NEAREST_EVEN: _REST + _HALF + _FLOOR
+    + "    return floor + (rest > half || (rest == half && (floor & 1)));",
+}  # fmt: skip
+
+
+def template(name: str) -> str:
+    """The text of the file *name* in ``kernels``."""
+    return (files("onnxq.export.c") / "kernels" / name).read_text("utf-8")
+
+
+def fixed_header(rounding: Rounding) -> str:
+    """``fixed.h``: shifts with *rounding*."""
+    mode = rounding.value.replace("-", " ")
+    return template("fixed.h").replace("@MODE@", mode).replace("@ROUND@", _ROUND[rounding])
+
+
+def reserved() -> set[str]:
+    """Identifiers that generated names must not take."""
+    return set(_RESERVED.split())
+
+
+def c_type(dtype: str) -> str:
+    """The C type of elements of *dtype*."""
+    return f"{dtype}_t"
+
+
+def identifier(name: str, used: set[str]) -> str:
+    """*name* as a C identifier that is not in *used* yet; adds it."""
+    base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "x"
+    base = base if base[0].isalpha() else f"x_{base}"
+    found, count = base, 1
+    while found in used:
+        count += 1
+        found = f"{base}_{count}"
+    used.add(found)
+    return found
+
+
+def comment(text: str) -> str:
+    """*text* as it may stand in a comment."""
+    return text.replace("*/", "* /").replace("\n", " ").replace("??", "? ?")
+
+
+def array(declared: str, values: NDArray[Any], suffix: str = "") -> str:
+    """The definition of the array *declared* (type and name) with *values*."""
+    return f"{declared}[{values.size}] = {{\n{numbers(values)}}};{suffix}\n"
+
+
+def numbers(values: NDArray[Any]) -> str:
+    """*values*, comma separated, in indented lines."""
+    flat = values.reshape(-1)
+    words = ("(-2147483647 - 1)" if v == np.iinfo(np.int32).min else str(v) for v in flat.tolist())
+    return wrap(words)
+
+
+def wrap(words: Iterable[str]) -> str:
+    """*words* in lines of about 100 columns, each with a comma behind it."""
+    lines, line = [], ""
+    for word in words:
+        if len(line) + len(word) > WIDTH:
+            lines.append(line)
+            line = ""
+        line += f"{word}, " if line else f"    {word}, "
+    return "".join(f"{text.rstrip()}\n" for text in (*lines, line) if text)
