@@ -11,6 +11,7 @@ from onnxq.cli.check import check
 from onnxq.cli.demo import demo
 from onnxq.cli.diff import diff
 from onnxq.cli.explain import explain
+from onnxq.cli.export import export
 from onnxq.cli.gate import gate
 from onnxq.cli.inspect import inspect
 from onnxq.cli.passes import passes
@@ -19,6 +20,7 @@ from onnxq.cli.recipe import recipe
 from onnxq.cli.report import report
 from onnxq.cli.run import run
 from onnxq.cli.targets import targets
+from onnxq.cli.verify import verify
 
 app = typer.Typer(
     help="Quantize ONNX models, and see where the accuracy goes.",
@@ -49,6 +51,6 @@ def _root(
 
 for _command in (
     quantize, inspect, report, check, bench, diff, gate, run, passes, explain, targets, recipe,
-    demo,
+    demo, export, verify,
 ):  # fmt: skip
     app.command()(_command)

@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.errors import OptionError
 from onnxq.graph import Model, attribute, constant_value
-from onnxq.integer.kinds import Copy
+from onnxq.integer.kinds import Copy, MaxPool, Reshape, Take, Transpose
 from onnxq.integer.operators import LOWERED
 from onnxq.integer.pending import INT32, Pending, complete
 from onnxq.integer.program import ROUNDING_KEY, Codes, Program, Step, Value
@@ -97,6 +97,10 @@ class _Lowering(Sources):
         """Write the accumulator of a pending *tensor* as it is, in 32 bits."""
         pending = self.pending.pop(tensor.name)
         form = replace(INT32, exponents=(min(pending.exponents),))
+        if isinstance(pending.kind, (Reshape, Transpose, Take, MaxPool)):  # codes of the input
+            dtype = self.values[pending.inputs[0]].dtype
+            limits = np.iinfo(dtype)
+            form = replace(form, low=int(limits.min), high=int(limits.max), dtype=dtype)
         self._complete(pending, tensor.name, form)
         self.codes[tensor.name] = tensor.name
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxq.export.c import Golden, Source, compile_c, compiler, golden, write_c
 from onnxq.integer import Program
 
-STRICT = ("-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic",
+STRICT = ("-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic",
           "-fsanitize=undefined,address", "-fno-sanitize-recover=all")  # fmt: skip
 
 needs_cc = pytest.mark.skipif(compiler() is None, reason="there is no C compiler 'cc'")

@@ -30,6 +30,8 @@ from onnxq.integer.shifts import requantize
 
 Types = tuple[str, str, str]
 
+_NAMED: dict[object, str] = {-(1 << 31): "INT32_MIN", (1 << 31) - 1: "INT32_MAX"}
+
 
 @dataclass
 class Calls:
@@ -64,12 +66,8 @@ class Calls:
         if name in self.names:
             return self.names[name]
         arena, offset = self.memory.places[name]
-        cast = "" if arena == value.dtype else f"({c_type(value.dtype)} *)"
-        return (
-            f"{cast}(arena_{SHORT[arena]} + {offset})"
-            if cast or offset
-            else f"arena_{SHORT[arena]}"
-        )
+        start = f"arena_{SHORT[arena]}" + (f" + {offset}" if offset else "")
+        return start if arena == value.dtype else f"({c_type(value.dtype)} *)({start})"
 
     def weight(self, name: str, values: NDArray[Any], dtype: str = "") -> str:
         """Make *values* a constant array; returns its name, which begins as *name*."""
@@ -82,7 +80,7 @@ class Calls:
         self.kernels[kernel, types] = None
         suffix = "_".join(SHORT[t] for t in types if t)
         line, lines = f"    {kernel}_{suffix}(", []
-        for i, argument in enumerate(map(str, arguments)):
+        for i, argument in enumerate(_NAMED.get(a, str(a)) for a in arguments):
             text = argument + (");" if i == len(arguments) - 1 else ", ")
             if len(line) + len(text) > 100:
                 lines.append(line.rstrip())

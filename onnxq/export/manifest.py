@@ -1,0 +1,114 @@
+"""A program as data: ``manifest.json`` and one ``.npy`` for each array.
+
+What hardware designs and code of one's own need: integer weights, exponents, shifts, rounding,
+and golden vectors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.integer.kinds import Conv, Gemm
+from onnxq.integer.program import Program, Step, Value
+
+SCHEMA = "onnxq-manifest/1"
+Arrays = dict[str, NDArray[Any]]
+
+
+def manifest(program: Program, name: str) -> tuple[dict[str, Any], Arrays]:
+    """The manifest of *program* called *name*, and the arrays that it names by file.
+
+    A layer computes accumulators from codes, shifts them right by ``shift`` (left where it is
+    negative), rounds as ``rounding`` says, and clips to ``low`` … ``high``. ``shift`` is a list:
+    one for all, one for each output channel, or one for each input of a Concat.
+    """
+    arrays: Arrays = {}
+    layers = [_layer(program, i, step, arrays) for i, step in enumerate(program.steps)]
+    constants: list[dict[str, Any]] = []
+    for value, codes in program.constants.items():
+        file = f"weights/constant{len(constants):03d}.npy"
+        arrays[file] = codes
+        constants.append({**_described(program.values[value]), "file": file})
+    return {
+        "schema": SCHEMA,
+        "model": name,
+        "rounding": program.rounding.value,
+        "inputs": [{**_described(program.values[v]), "name": n} for n, v in program.inputs.items()],
+        "outputs": [
+            {**_described(program.values[v]), "name": n} for n, v in program.outputs.items()
+        ],
+        "constants": constants,
+        "layers": layers,
+    }, arrays
+
+
+def add_golden(found: dict[str, Any], golden: Mapping[str, NDArray[Any]], arrays: Arrays) -> None:
+    """Add golden vectors [frames, …] of inputs and of every layer's output."""
+    found["golden"] = {}
+    for i, (value, codes) in enumerate(golden.items()):
+        file = f"golden/{i:03d}.npy"
+        arrays[file] = codes
+        found["golden"][value] = file
+
+
+def write_arrays(folder: Path, arrays: Arrays) -> None:
+    """Write *arrays* under their names into *folder*."""
+    for file, values in arrays.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, values, allow_pickle=False)
+
+
+def _layer(program: Program, index: int, step: Step, arrays: Arrays) -> dict[str, Any]:
+    out = program.values[step.output]
+    found: dict[str, Any] = {
+        "node": step.node,
+        "op_type": step.op_type,
+        "kind": type(step.kind).__name__,
+        "inputs": [_described(program.values[n]) for n in step.inputs],
+        "output": _described(out),
+        "shift": list(step.shifts),
+        "rounding": program.rounding.value,
+        "low": step.low,
+        "high": step.high,
+        "accumulator_bits": step.bits,
+    }
+    if isinstance(step.kind, (Conv, Gemm)):
+        for part, dtype in (("weight", "int8"), ("bias", "int32")):
+            values = getattr(step.kind, part)
+            file = f"weights/{index:03d}.{part}.npy"
+            fits = np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max
+            arrays[file] = values.astype(dtype if fits else "int32")
+            found[part] = file
+        found["layout"] = "OIHW" if isinstance(step.kind, Conv) else "OI"
+    for field in dataclasses.fields(step.kind):
+        value = getattr(step.kind, field.name)
+        if field.name == "window":
+            found["window"] = dataclasses.asdict(value)
+        elif isinstance(value, (int, tuple)) and field.name != "indices":
+            found[field.name] = value
+        elif field.name in ("indices", "codes"):
+            found[field.name] = np.asarray(value).tolist() if field.name == "codes" else [
+                i.tolist() for i in value
+            ]  # fmt: skip
+    return found
+
+
+def _described(value: Value) -> dict[str, Any]:
+    return {
+        "name": value.name,
+        "dtype": value.dtype,
+        "shape": list(value.shape),
+        "layout": {4: "NCHW", 2: "NC"}.get(len(value.shape), ""),
+        "scale": 2.0**value.exponent,
+        "exponent": value.exponent,
+        "zero_point": 0,
+        "low": value.low,
+        "high": value.high,
+    }
