@@ -27,7 +27,7 @@ _DAMPING = (0.01, 0.1)
 _SWEEPS = 3
 _FACTORS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35)
 _FEW_BITS = 6
-"""Scales are tried for formats up to here: with 8 bits it made no difference on any network."""
+"""Up to here other scales are tried and single codes moved: with 8 bits it made no difference."""
 _ELEMENTS = 25_000_000
 """Values of second moments in memory at once; each is held twice, in 4 bytes."""
 
@@ -39,8 +39,9 @@ class RoundSecondOrder(Pass):
     What it does
         Measures how the values that each layer reads vary together. Then its weights are rounded
         column by column: what one code is off by, the columns that come later make up for, as far
-        as they read values that vary alike. Last, single codes are moved as long as the error of
-        the output falls. Damping and the order of columns are chosen on samples held out.
+        as they read values that vary alike. With few bits, single codes are then moved as long as
+        the error of the output falls. Damping and the order of columns are chosen on samples that
+        are held out.
 
     Why
         Rounding each weight to nearest makes the weights' own error smallest, not the output's.
@@ -111,8 +112,9 @@ class RoundSecondOrder(Pass):
         h = read.fitted.covariance()
         test = read.held.covariance() if read.held.count else h
         columns = np.broadcast_to(np.arange(w.shape[2]), (len(h), w.shape[2]))
+        few = layer.spec.dtype.bits <= _FEW_BITS
         scales = [np.ones((*w.shape[:2], 1), np.float32)]
-        if self.scales and layer.scalable and layer.spec.dtype.bits <= _FEW_BITS:
+        if self.scales and layer.scalable and few:
             scales.append(best_factors(w, damp(h, _DAMPING[0]), allowed, _FACTORS))
         best, factors, least = now, scales[0], objective(now - w, test).sum()
         for scale in scales:
@@ -121,7 +123,8 @@ class RoundSecondOrder(Pass):
                 damped = damp(h, share)
                 for order in (by_activity(h), columns):
                     codes = round_by_feedback(units, damped, allowed, order)
-                    codes = descend(codes, units, damped, allowed, _SWEEPS)
+                    if few:
+                        codes = descend(codes, units, damped, allowed, _SWEEPS)
                     error = objective(codes * scale - w, test).sum()
                     if error < least:
                         best, factors, least = codes, scale, error
