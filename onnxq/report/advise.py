@@ -21,6 +21,13 @@ from onnxq.runtime.providers import Provider
 LAYERS, BYTES = 1500, 1 << 29
 #: Layers from which their order is found by measuring blocks of them.
 MANY = 100
+#: By how much (dB) all layers together may be worse than the quantized model that they make up.
+DOUBT_DB = 6.0
+_DOUBT = (
+    "layers may be compared with the wrong tensors of the float model: the quantized model reaches "
+    "{:.1f} dB, its layers put together {:.1f} dB; do not rely on the errors of single layers. "
+    "Nothing is recommended. Names, or the metadata that the quantizer wrote, would help"
+)
 #: Beginnings of the names of the targets whose kernels take activations of 8 bits alone.
 _EIGHT_BITS = ("x86", "arm")
 _WHY_FLOAT = (
@@ -146,6 +153,13 @@ def _advise(
             f"the budget of {effort.budget_s:g} s was used up",
         )
     report["recommendation"] = _entries(report, layers, advice, sensitivity, candidates, total)
+    reached = _overall(report["summary"]["outputs"])
+    if reached is not None and sensitivity.whole.sqnr_db < reached - DOUBT_DB:
+        report["recommendation"] = []
+        report["warnings"] = [*report.get("warnings", ()), _DOUBT.format(
+            reached, sensitivity.whole.sqnr_db
+        )]  # fmt: skip
+        return
     if advice.steps and str(report.get("target", "")).startswith(_EIGHT_BITS):
         note(report, _WHY_FLOAT)
     if not advice.steps:

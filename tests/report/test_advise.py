@@ -17,10 +17,13 @@ from tests.report.test_sensitivity import plain
 
 def report_on(effort: Effort, **options: Any) -> dict[str, Any]:
     result, feeds = plain()
+    better = options.pop("better", 1.0)
     kept = Spread()
     errors = measured(result.original, result.model, result.ctx, kept.watch(feeds), (), full=True)
     assert errors.isolated is not None
     report = dict(result.report)
+    for output in report["summary"]["outputs"]:
+        output["noise_to_signal"] /= better
     for entry in report["layers"]:
         sums = errors.isolated.layer(entry["node"])
         entry["isolated_noise_to_signal"] = sums.noise_to_signal if sums else None
@@ -50,6 +53,14 @@ def test_the_budget_is_kept_and_reported() -> None:
     none = report_on(Effort(budget_s=0.0))
     assert none["sensitivity"]["layers_measured"] == 0
     assert none["recommendation"] == []
+
+
+def test_layers_that_do_not_make_up_the_model_are_doubted() -> None:
+    sound = report_on(Effort(budget_s=1e9), better=2.0)
+    assert not any("wrong tensors" in w for w in sound["warnings"])
+    report = report_on(Effort(budget_s=1e9), better=10.0)
+    assert any("wrong tensors" in w for w in report["warnings"])
+    assert report["recommendation"] == []
 
 
 def test_of_many_layers_blocks_say_which_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
