@@ -1,0 +1,66 @@
+"""Random networks: C equals the reference, and the reference ONNX Runtime where it may."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from hypothesis import HealthCheck, given, settings
+
+from onnxq.errors import UnsupportedModelError
+from onnxq.export.c import golden
+from onnxq.graph import Model
+from onnxq.integer import Program, encode, lower, run
+from onnxq.quant import Rounding
+from onnxq.runtime.session import Session
+from tests.integer.c_project import needs_cc, project, raw
+from tests.integer.chains import chains
+
+MANY = bool(os.environ.get("ONNXQ_SLOW"))
+QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.large_base_example]
+
+
+def lowered(proto: onnx.ModelProto) -> Program | None:
+    """None where scales lie too far apart, the one thing that a chain may draw and not be."""
+    try:
+        return lower(Model.load(proto))
+    except UnsupportedModelError as error:
+        assert "too far apart" in str(error) or "can overflow" in str(error), error
+        return None
+
+
+@settings(max_examples=200 if MANY else 25, deadline=None, suppress_health_check=QUIET)
+@given(chains(Rounding.NEAREST_EVEN))
+def test_reference_equals_onnx_runtime(proto: onnx.ModelProto) -> None:
+    program = lowered(proto)
+    if program is None:
+        return
+    ((name, value),) = program.inputs.items()
+    shape = (3, *program.values[value].shape[1:])
+    feed = {name: np.random.default_rng(0).normal(0, 4, shape).astype(np.float32)}
+    found = run(program, {value: encode(program.values[value], feed[name])})
+    uneven = any(getattr(s.kind, "multiplier", 1) != 1 for s in program.steps)
+    wide = any(s.bits > 24 for s in program.steps)
+    for output, expected in Session(proto, optimize=False).run(feed).items():
+        codes = found[program.outputs[output]]
+        real = np.ldexp(codes.astype(np.float64), program.values[program.outputs[output]].exponent)
+        if not uneven and not wide:  # float32 divides and sums those with an error
+            np.testing.assert_array_equal(real, expected)
+
+
+@needs_cc
+@settings(max_examples=100 if MANY else 8, deadline=None, suppress_health_check=QUIET)
+@given(chains())
+def test_c_equals_the_reference(proto: onnx.ModelProto) -> None:
+    program = lowered(proto)
+    if program is None:
+        return
+    feed = golden(program, frames=5).codes
+    inputs = {v: feed[v] for v in program.inputs.values()}
+    with tempfile.TemporaryDirectory() as folder:
+        project(program, Path(folder))
+        for value, codes in raw(Path(folder), program, inputs).items():
+            np.testing.assert_array_equal(codes, run(program, inputs)[value])
