@@ -14,6 +14,7 @@ from onnxq.api.result import Result
 from onnxq.errors import ConditionError, NothingQuantizedError
 from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, Recipe
+from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.quant import QParams, QuantSpec
 from onnxq.report.bench.run import demand as demand_speed
 from onnxq.report.build import result_name
@@ -38,11 +39,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def serialized_size(model: Model) -> int:
-    """Bytes of *model* as a protobuf message, external data included."""
-    return int(model.to_proto().ByteSize())
-
-
 def measured(
     original: Model,
     work: Model,
@@ -52,9 +48,11 @@ def measured(
     *,
     full: bool = False,
     arithmetic: Arithmetic = "fake-quantized",
+    given: Model | None = None,
 ) -> Errors:
     """Errors of *work* against *original* at every tensor that an integer node hands on.
 
+    Outputs are compared with those of *given*, the user's model, where channels were equalized.
     *full* adds the isolated error of each node, its sources, and statistics of tensors.
     """
     names = {t for t in work.tensors() if t.endswith("__q")}
@@ -77,7 +75,7 @@ def measured(
     return measure(
         original, work, codes, feeds, boundary=boundary, through=through, providers=providers,
         matches=own_matches(original, work) if full else None, ends=results,
-        arithmetic=arithmetic,
+        arithmetic=arithmetic, given=given if scaled_tensors(original) else None,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from onnxq.api.calibration import open_calibration
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
-from onnxq.api.finish import demand, describe, measured, serialized_size, versions, warn
+from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
@@ -143,7 +143,7 @@ def quantize(
         work, data, report_data=report_data, preprocess=preprocess, random=random_data, seed=seed,
         statistics=statistics, providers=chosen, progress=progress,
     )  # fmt: skip
-    bytes_float = serialized_size(work)
+    bytes_float = work.message_bytes()
     before = [p for p in steps.passes if p.stage < Stage.EMIT]
     after = [p for p in steps.passes if p.stage >= Stage.EMIT]
     loose: dict[str, str] = {}
@@ -170,7 +170,8 @@ def quantize(
     detail = report_detail or ("basic" if steps.name == "fast" else "layers")
     kept = Spread()
     feeds = kept.watch(run.report_feeds())
-    errors = measured(original, work, ctx, feeds, chosen, full=detail != "basic")
+    full = detail != "basic"
+    errors = measured(original, work, ctx, feeds, chosen, full=full, given=untouched)
     warn(ctx, found)
     described = run.facts()
     describe(work, limits, steps, profile, described)
@@ -184,7 +185,7 @@ def quantize(
         data=described,
         notes=tuple(notes),
         bytes_float=bytes_float,
-        bytes_quantized=serialized_size(work),
+        bytes_quantized=work.message_bytes(),
         kernels=found.kernels,
     )
     report = build(original, ctx, errors, facts)

@@ -52,6 +52,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def show(error: OnnxqError) -> None:
     """Write *error* to standard error: what happened, why, and what to try."""
+    try:
+        import rich  # noqa: F401
+    except ImportError:  # it may be the very package that is missing
+        parts = [error.message, error.why, error.hint and f"Try: {error.hint}"]
+        sys.stderr.write("Error: " + "\n".join(part for part in parts if part) + "\n")
+        return
     from rich.panel import Panel
     from rich.text import Text
 

@@ -105,6 +105,14 @@ class Model:
         """
         return Exporter(self.graph, self.carried, embed=embed).model(self.metadata)
 
+    def message_bytes(self) -> int:
+        """Bytes of the model in one message, external data included.
+
+        Of a model that no message can hold (2 GB), the bytes of its tensors alone.
+        """
+        stored = self.stored_bytes()
+        return stored if stored > LIMIT - (64 << 20) else int(self.to_proto().ByteSize())
+
     def save(
         self,
         path: str | PathLike[str],

@@ -120,8 +120,8 @@ def compare(
         },
         "summary": {
             "outputs": [output_entry(name, sums, errors) for name, sums in errors.outputs.items()],
-            "bytes_float": int(original.to_proto().ByteSize()),
-            "bytes_quantized": int(quantized.to_proto().ByteSize()),
+            "bytes_float": original.message_bytes(),
+            "bytes_quantized": quantized.message_bytes(),
             "macs": total,
             "integer_macs_percent": (
                 100.0 * sum(c for n, c in costs.items() if n in fused) / total if total else None

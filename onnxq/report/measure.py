@@ -17,6 +17,7 @@ from onnxq.report.boundary import Boundary
 from onnxq.report.cumulative import Deployed, Whole, sums_of
 from onnxq.report.isolated import BUDGET, Arithmetic, Isolated
 from onnxq.runtime.providers import Provider
+from onnxq.runtime.session import Session
 from onnxq.runtime.workers import in_order, shares
 
 Feed = Mapping[str, NDArray[Any]]
@@ -78,6 +79,7 @@ def measure(
     matches: Mapping[str, str] | None = None,
     ends: Mapping[str, str] | None = None,
     arithmetic: Arithmetic = "fake-quantized",
+    given: Model | None = None,
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
 
@@ -92,6 +94,8 @@ def measure(
     Where *matches* maps tensors of *quantized* to those of *original* with the same values, the
     isolated error of each layer is measured too, in the given *arithmetic* (see ``Isolated``, also
     for *ends*).
+    Outputs are compared with those of *given* where it is not None: the user's model, of which
+    *original* is an equalized form that may cut differently what calibration did not see.
     Memory does not depend on the number of samples.
     """
     samples = iter(feeds)
@@ -109,10 +113,12 @@ def measure(
     )  # fmt: skip
     errors.isolated = None if matches is None else sums
     whole: list[Whole] = []
+    user = None if given is None else Session(given, providers, threads=threads)
 
     def work(feed: Feed) -> tuple[Feed, Any, Any, Any]:
         other = deployed.run(feed)
-        return feed, other, *sums.run(feed, other)
+        found, real = sums.run(feed, other)
+        return feed, other, found, real if user is None else user.run(feed)
 
     for feed, other, found, real in in_order(work, chain([first], samples), workers):
         for name in codes:

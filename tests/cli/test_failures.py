@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from onnxq.cli.failures import run
+from onnxq.cli.failures import run, show
 from onnxq.errors import (
     ConditionError,
     DependencyError,
@@ -123,3 +123,9 @@ def test_public_names_are_lazy_and_there() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert "module 'onnxq' has no attribute 'no_such'" in done.stderr
+
+
+def test_an_error_is_readable_where_rich_is_missing(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    show(OnnxqError("onnxq needs rich, found none", hint="python -m pip install rich"))
+    assert "needs rich" in (text := capsys.readouterr().err) and "Try: python -m pip" in text

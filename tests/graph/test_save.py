@@ -79,3 +79,10 @@ def test_above_the_protobuf_limit_data_goes_beside(model, tmp_path, monkeypatch)
     model.save(tmp_path / "m.onnx", threshold=0)
     assert sorted(f.name for f in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
     assert loaded(tmp_path / "m.onnx") == model.to_proto()
+
+
+def test_bytes_of_a_model_above_the_protobuf_limit(model, monkeypatch):
+    assert model.message_bytes() == model.to_proto().ByteSize()
+    monkeypatch.setattr("onnxq.graph.model.LIMIT", (64 << 20) + 8)
+    monkeypatch.setattr(type(model), "to_proto", None)  # what cannot be serialized is not tried
+    assert model.message_bytes() == model.stored_bytes()

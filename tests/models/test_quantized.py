@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 import onnxq
+from onnxq.pipeline.scaled import scaled_tensors
 from tests.models.test_models import DATA, MODELS, NAMES, evaluate
 from tests.zoo import needs_zoo, zoo
 
@@ -53,3 +55,22 @@ def test_lenet_quantized_on_all_of_mnist(tmp_path: Path) -> None:
     result.save(path)
     pixels = images.astype(np.float32)[:, None]
     assert evaluate().hits(path, pixels, labels) >= 9860
+
+
+def test_outputs_are_compared_with_the_model_that_was_given(tmp_path: Path) -> None:
+    """Equalization moves what a ReLU6 cuts: beyond what calibration saw, its error counts too."""
+    name, data = "digits_mobilenet", np.load(MODELS / "digits_calibration.npz")
+    (key,) = data.files
+    seen, other = data[key][:20], data[key][20:60]
+    result = onnxq.quantize(
+        MODELS / f"{name}.onnx", data={key: seen}, report_data={key: other}, target="x86"
+    )
+    assert scaled_tensors(result.original), "the test needs a network that is equalized"
+    result.save(path := tmp_path / "q.onnx")
+    signal = noise = 0.0
+    sessions = [onnxruntime.InferenceSession(str(f)) for f in (MODELS / f"{name}.onnx", path)]
+    for sample in other:
+        real, found = (s.run(None, {key: sample[None]})[0] for s in sessions)
+        signal, noise = signal + float((real**2).sum()), noise + float(((found - real) ** 2).sum())
+    (output,) = result.report["summary"]["outputs"]
+    assert output["sqnr_db"] == pytest.approx(10 * np.log10(signal / noise), abs=0.01)
