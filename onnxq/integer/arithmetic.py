@@ -26,6 +26,7 @@ from onnxq.integer.kinds import (
     Mul,
     Pad,
     Reshape,
+    Table,
     Take,
     Transpose,
     Window,
@@ -77,6 +78,8 @@ def accumulate(
             return _wide(x).transpose(kind.order)
         case Reshape():
             return _wide(x).reshape(x.shape[0], *shape[1:])
+        case Table():
+            return np.asarray(kind.codes[_wide(x) - int(np.iinfo(x.dtype).min)])
         case Copy() | Concat():
             return _wide(x)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.integer.kinds import Add, AveragePool, Conv, Gemm, Kind, Mul, Pad
+from onnxq.integer.kinds import Add, AveragePool, Conv, Gemm, Kind, Mul, Pad, Table
 
 Range = tuple[NDArray[Any], NDArray[Any]]
 Span = tuple[int, int]
@@ -49,6 +49,8 @@ def accumulator(kind: Kind, inputs: Sequence[Span]) -> tuple[Range, int]:
     elif isinstance(kind, AveragePool):
         elements = kind.window.kernel[0] * kind.window.kernel[1] * kind.multiplier
         span = min(low, 0) * elements, max(high, 0) * elements
+    elif isinstance(kind, Table):
+        span = int(kind.codes.min()), int(kind.codes.max())
     elif isinstance(kind, Pad):
         span = min(low, kind.fill), max(high, kind.fill)
     else:

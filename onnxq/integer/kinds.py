@@ -127,7 +127,14 @@ class Copy:
     """The input itself: to clip it, or to give it another exponent or type."""
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The output of each of the 256 codes of an input of 8 bits, from the smallest code on."""
+
+    codes: Integers
+
+
 Kind: TypeAlias = (
     Conv | Gemm | Add | Mul | Concat | MaxPool | AveragePool | Take | Pad | Reshape
-    | Transpose | Copy
+    | Transpose | Copy | Table
 )  # fmt: skip

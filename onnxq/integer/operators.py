@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import attribute
 from onnxq.integer import moves
+from onnxq.integer.curves import CURVES, curve
 from onnxq.integer.kinds import Add, AveragePool, Concat, Conv, Gemm, MaxPool, Mul, Window
 from onnxq.integer.pending import Pending
 from onnxq.integer.program import Value
@@ -140,5 +141,5 @@ def _broadcast(at: Sources, node: gs.Node, a: Value, b: Value) -> tuple[int, ...
 LOWERED: dict[str, Operator] = {
     "Conv": conv, "Gemm": gemm, "MatMul": gemm, "Add": add, "Sub": add, "Mul": mul,
     "Concat": concat, "MaxPool": max_pool, "AveragePool": average_pool,
-    "GlobalAveragePool": average_pool, **moves.LOWERED,
+    "GlobalAveragePool": average_pool, **moves.LOWERED, **dict.fromkeys(CURVES, curve),
 }  # fmt: skip

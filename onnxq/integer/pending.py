@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.integer.bounds import accumulator, bits
-from onnxq.integer.kinds import Concat, Kind
+from onnxq.integer.kinds import Concat, Kind, Table
 from onnxq.integer.program import Step, Value
 from onnxq.integer.refuse import refused
 from onnxq.integer.scales import Grid
@@ -33,6 +34,7 @@ class Pending:
             input.
         shape: of the output, for one frame.
         least, most: real numbers that the result is clipped to.
+        curve: the real result for each of the 256 codes of the input, where that is a table.
     """
 
     node: gs.Node
@@ -42,6 +44,7 @@ class Pending:
     shape: tuple[int, ...]
     least: float = -inf
     most: float = inf
+    curve: Callable[[], NDArray[np.float64]] | None = None
 
 
 def complete(
@@ -60,6 +63,8 @@ def complete(
         UnsupportedModelError: the accumulator can overflow, or a shift is too large.
     """
     node, exponent = pending.node, form.exponents[0]
+    if pending.curve is not None:
+        pending = _tabulated(pending, pending.curve, form, rounding)
     shifts = tuple(exponent - e for e in pending.exponents)
     if max(shifts) > RIGHT or min(shifts) < -LEFT:
         worst = max(shifts, key=abs)
@@ -88,6 +93,17 @@ def complete(
         low, high, needed,
     )  # fmt: skip
     return step, Value(name, pending.shape, form.dtype, exponent, *span)
+
+
+def _tabulated(
+    pending: Pending, curve: Callable[[], NDArray[np.float64]], form: Grid, rounding: Rounding
+) -> Pending:
+    if form.dtype == "int32":
+        raise refused(pending.node, "its result is not quantized, which a table needs")
+    exponent = form.exponents[0]
+    scaled = round_to_integer(np.ldexp(curve(), -exponent), rounding)
+    codes = np.clip(scaled, form.low, form.high).astype(np.int64)
+    return replace(pending, kind=Table(codes), exponents=(exponent,), curve=None)
 
 
 def _clip(pending: Pending, exponent: int, form: Grid, rounding: Rounding) -> tuple[int, int]:

@@ -107,7 +107,13 @@ def move(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
     return _out(draw, m, y, tuple(shape), x.exponent)
 
 
-PARTS: list[Callable[[st.DrawFn, Qdq, Tensor], Tensor]] = [conv, conv, pool, join, move]
+def curve(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
+    op = draw(st.sampled_from(["Sigmoid", "Tanh", "HardSwish", "LeakyRelu"]))
+    down = draw(st.integers(-8, -4))
+    return Tensor(m.quantize(m.node(op, [x.name]), down), x.shape, down)
+
+
+PARTS: list[Callable[[st.DrawFn, Qdq, Tensor], Tensor]] = [conv, conv, pool, join, move, curve]
 
 
 @st.composite

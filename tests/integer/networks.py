@@ -141,6 +141,20 @@ def split_shuffle(m: Qdq) -> list[str]:
 
 
 @network
+def curves(m: Qdq) -> list[str]:
+    x = m.quantize(m.conv(m.input((3, 5, 5)), (4, 3), (1, 1)), -4)
+    made = [
+        m.quantize(m.node("Sigmoid", [x]), -7),
+        m.quantize(m.node("Tanh", [x]), -7),
+        m.quantize(m.node("HardSigmoid", [x], alpha=0.3), -7),
+        m.quantize(m.node("HardSwish", [x]), -4),
+        m.quantize(m.node("LeakyRelu", [x], alpha=0.3), -4),
+        m.quantize(m.node("Elu", [m.quantize(m.node("Relu", [x]), -4, UINT8)]), -6, INT16),
+    ]
+    return [*made, m.quantize(m.node("Mul", [x, made[0]]), -4)]
+
+
+@network
 def residual(m: Qdq) -> list[str]:
     x = m.input((3, 8, 8))
     a = m.quantize(m.node("Relu", [m.conv(x, (8, 3), pads=[1, 1, 1, 1])]), -2)

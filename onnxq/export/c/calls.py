@@ -21,6 +21,7 @@ from onnxq.integer.kinds import (
     MaxPool,
     Mul,
     Pad,
+    Table,
     Take,
     Transpose,
     Window,
@@ -106,6 +107,11 @@ class Calls:
                 self._pair(step, sources, out)
             case MaxPool() | AveragePool():
                 self._pool(step, step.kind.window, sources[0], out)
+            case Table():
+                table = self.weight(f"{self.label}_table", step.kind.codes, out.dtype)
+                least = int(np.iinfo(sources[0].dtype).min)
+                self.call("table", (sources[0].dtype, "", out.dtype), self.place(sources[0]),
+                          self.place(out), table, out.size, least)  # fmt: skip
             case Take():
                 self._take(step, step.kind, sources[0], out)
             case _:
