@@ -71,6 +71,21 @@ def test_shell_lines_run(folder: Path) -> None:
     assert (folder / "report.json").is_file()
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler 'cc'")
+def test_the_chain_to_c(folder: Path) -> None:
+    (lines,) = blocks("shell")
+    *commands, build = lines.strip().splitlines()
+    for line in commands:
+        command = shlex.split(line)
+        assert command[0] == "onnxq"
+        done = subprocess.run(
+            [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    done = subprocess.run(build, shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "40 of 40 values equal" and done.stdout.strip() in README
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     command = 'python -m pip install -e ".[test]" && python -m pytest'
     assert command in README
