@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from onnxq.quant import QParams, dtype
-from onnxq.report.groups import Graph, Grid
+from onnxq.report.groups import Grid
+from onnxq.report.nodes import Graph
 from onnxq.runtime.session import Session
 
 Values = Mapping[str, NDArray[Any]]

@@ -19,7 +19,8 @@ from onnxq.quant import QParams
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.cumulative import Arrays, Codes, code_input, copied, hand_out_cumulative
 from onnxq.report.grids import evaluate, qparams
-from onnxq.report.groups import Graph, Group, find_groups
+from onnxq.report.groups import Group, find_groups
+from onnxq.report.nodes import Graph
 from onnxq.report.parts import parts, shapes_for, trimmed
 from onnxq.report.reductions import Reducer
 from onnxq.report.statistics import Totals, channel_axis, clipped, describe_tensor, hand_out

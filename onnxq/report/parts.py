@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from onnxq.report.groups import Graph, Group, reads
+from onnxq.report.groups import Group
+from onnxq.report.nodes import Graph, reads
 from onnxq.report.reductions import Shape
 from onnxq.runtime.types import inferred
 

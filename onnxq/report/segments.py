@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from onnxq.report.groups import reads
+from onnxq.report.nodes import reads
 from onnxq.report.reductions import Shape
 from onnxq.report.switches import SWITCHES, Switchable, is_switch, renamed
 from onnxq.runtime.providers import Provider

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from onnxq.quant import QParams
 from onnxq.report.grids import bounds
-from onnxq.report.groups import Graph, Group
+from onnxq.report.groups import Group
+from onnxq.report.nodes import Graph
 from onnxq.report.reductions import Reducer
 
 #: Values of a tensor that one sample contributes to histograms; of all samples together at most.

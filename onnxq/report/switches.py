@@ -18,7 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from onnxq.report.groups import QUANTIZE, Graph, Grid, Group, reads
+from onnxq.report.groups import QUANTIZE, Grid, Group
+from onnxq.report.nodes import Graph, reads
 from onnxq.report.reductions import PREFIX
 
 #: The input with all switches, bool [groups].

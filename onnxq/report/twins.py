@@ -26,7 +26,8 @@ from onnx import NodeProto, TensorProto
 from onnxq.report.equalized import SCALE, UNSCALE
 from onnxq.report.functions import apply
 from onnxq.report.grids import bounds, qparams
-from onnxq.report.groups import ACTIVATIONS, MOVES, QUANTIZE, Graph, Grid, Group
+from onnxq.report.groups import ACTIVATIONS, MOVES, QUANTIZE, Grid, Group
+from onnxq.report.nodes import Graph
 from onnxq.report.reductions import PREFIX, Reducer
 
 Through = Mapping[str, tuple[str, float]]

@@ -58,6 +58,7 @@ SETTINGS = (
         ("--recipe", "fast", "--calibration", "entropy", "--target", "x86"),
     ),
     Setting("onnxq", "balanced", ("--recipe", "balanced", "--target", "x86")),
+    Setting("onnxq", "best", ("--recipe", "best", "--target", "x86"), repeat=1),
 )  # fmt: skip
 RECIPES = ("fast", "balanced")
 

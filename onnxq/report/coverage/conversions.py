@@ -9,7 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
-from onnxq.report.groups import DEQUANTIZE, QUANTIZE, Graph
+from onnxq.report.groups import DEQUANTIZE, QUANTIZE
+from onnxq.report.nodes import Graph
 
 UINT8, INT8, INT32 = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32
 BYTES = (UINT8, INT8)

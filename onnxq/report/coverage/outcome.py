@@ -8,7 +8,8 @@ from typing import Literal
 
 import onnx
 
-from onnxq.report.groups import DEQUANTIZE, QUANTIZE, Graph
+from onnxq.report.groups import DEQUANTIZE, QUANTIZE
+from onnxq.report.nodes import Graph
 from onnxq.runtime.coverage import kernels_in
 from onnxq.runtime.origins import origins
 

@@ -1,0 +1,60 @@
+"""The nodes of a model's message by the tensors that they read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import NodeProto
+
+
+class Graph:
+    """A model's main graph by tensor name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.nodes = list(graph.node)
+        self.producer = {name: n for n in graph.node for name in n.output if name}
+        self.users: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            for name in set(reads(node)):
+                self.users.setdefault(name, []).append(node)
+        self.initializers = {t.name: t for t in graph.initializer}
+        self.inputs = {i.name for i in graph.input} - self.initializers.keys()
+        self.outputs = {o.name for o in graph.output}
+        self._constant: dict[str, bool] = {}
+
+    def constant(self, name: str) -> bool:
+        """Whether no input of the model reaches the tensor *name*."""
+        if name not in self._constant:
+            node = self.producer.get(name)
+            if node is None:
+                self._constant[name] = name in self.initializers
+            else:
+                self._constant[name] = False  # inputs come first: no cycle
+                self._constant[name] = all(self.constant(i) for i in reads(node))
+        return self._constant[name]
+
+    def behind(self, name: str) -> Iterator[NodeProto]:
+        """The nodes that compute the tensor *name*, in order."""
+        found: dict[str, NodeProto] = {}
+        waiting = [name]
+        while waiting:
+            node = self.producer.get(waiting.pop())
+            if node is not None and node.output[0] not in found:
+                found[node.output[0]] = node
+                waiting += reads(node)
+        ids = {id(n) for n in found.values()}
+        return (n for n in self.nodes if id(n) in ids)
+
+
+def reads(node: NodeProto) -> list[str]:
+    """Names of the tensors that *node* reads, sub-graphs included."""
+    found = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            own = {i.name for i in (*graph.input, *graph.initializer)}
+            for inner in graph.node:
+                found += [name for name in reads(inner) if name not in own]
+                own.update(inner.output)
+    return found
