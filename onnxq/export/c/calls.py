@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxq.errors import UnsupportedModelError
 from onnxq.export.c.loops import DEEPEST, Loops, loops, stretched, strides
 from onnxq.export.c.memory import Memory, aliases_input
-from onnxq.export.c.text import SHORT, c_type, comment, identifier, reserved
+from onnxq.export.c.text import SHORT, c_type, comment, identifier, patch_type, reserved
 from onnxq.integer.kinds import (
     Add,
     AveragePool,
@@ -30,6 +30,9 @@ from onnxq.integer.program import Program, Step, Value
 from onnxq.integer.shifts import requantize
 
 Types = tuple[str, str, str]
+
+#: Output pixels that the convolution works on together.
+PIXELS = 4
 
 _NAMED: dict[object, str] = {-(1 << 31): "INT32_MIN", (1 << 31) - 1: "INT32_MAX"}
 
@@ -136,8 +139,9 @@ class Calls:
             self.call("depthwise", types, *before, table, step.low, step.high)
             return
         taps = each * kind.window.kernel[0] * kind.window.kernel[1]
-        self.scratch[x.dtype] = max(self.scratch.get(x.dtype, 0), taps)
-        self.call("conv", types, *before, f"patch_{SHORT[x.dtype]}", table, step.low, step.high)
+        patch = patch_type(x.dtype)
+        self.scratch[patch] = max(self.scratch.get(patch, 0), PIXELS * taps)
+        self.call("conv", types, *before, f"patch_{SHORT[patch]}", table, step.low, step.high)
 
     def _gemm(self, step: Step, kind: Gemm, x: Value, out: Value) -> None:
         weight, bias, shift = self._constants(step, kind.weight, kind.bias)

@@ -61,6 +61,11 @@ def c_type(dtype: str) -> str:
     return f"{dtype}_t"
 
 
+def patch_type(dtype: str) -> str:
+    """The type of gathered inputs of *dtype*: at least 16 bits, whose products SIMD units add."""
+    return "int16" if dtype in ("int8", "uint8", "int16") else "int32"
+
+
 def identifier(name: str, used: set[str]) -> str:
     """*name* as a C identifier that is not in *used* yet; adds it."""
     base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "x"

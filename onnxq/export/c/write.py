@@ -11,7 +11,16 @@ from onnxq.export.c.calls import Calls, Types
 from onnxq.export.c.golden import Golden, golden_files
 from onnxq.export.c.memory import Memory, plan
 from onnxq.export.c.project import CMAKE, MAKE
-from onnxq.export.c.text import SHORT, array, c_type, fixed_header, identifier, reserved, template
+from onnxq.export.c.text import (
+    SHORT,
+    array,
+    c_type,
+    fixed_header,
+    identifier,
+    patch_type,
+    reserved,
+    template,
+)
 from onnxq.integer.program import Program, Value
 
 _GATHERS = ("conv",)
@@ -171,7 +180,8 @@ def _kernels_header(calls: Calls) -> str:
 
 
 def _typed(text: str, types: Types) -> str:
-    for token, dtype in zip(("IN", "W", "OUT"), types, strict=True):
+    named = (*types, patch_type(types[0]) if types[0] else "")
+    for token, dtype in zip(("IN", "W", "OUT", "PATCH"), named, strict=True):
         if dtype:
             text = text.replace(f"const {token} ", f"const {c_type(dtype)} ")
             text = text.replace(f"({token})", f"({c_type(dtype)})")

@@ -1,22 +1,34 @@
-/* Convolution: the patch under an output pixel is gathered once and meets every filter. */
+/* Convolution. The patches under four output pixels are gathered once and meet every filter, so
+   that a compiler can keep the four sums in vector registers and load each weight once. */
 void conv_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shift, OUT *y,
-            IN *patch, const struct conv *c, int32_t low, int32_t high)
+            PATCH *patch, const struct conv *c, int32_t low, int32_t high)
 {
     const struct window *w = &c->window;
     const int32_t pixels = w->out_height * w->out_width;
     const int32_t taps = c->in_channels * w->kernel_height * w->kernel_width;
+    const PATCH *a = patch, *b = a + taps, *d = b + taps, *e = d + taps;
 
     for (int32_t group = 0; group < c->groups; group++) {
-        for (int32_t pixel = 0; pixel < pixels; pixel++) {
-            const int32_t first_y = pixel / w->out_width * w->stride_y - w->top;
-            const int32_t first_x = pixel % w->out_width * w->stride_x - w->left;
-            gather_@(x, patch, w, c->in_channels, first_y, first_x);
+        for (int32_t pixel = 0; pixel < pixels; pixel += 4) {
+            const int32_t count = pixels - pixel < 4 ? pixels - pixel : 4;
+            for (int32_t p = 0; p < 4; p++) {
+                const int32_t at = p < count ? pixel + p : pixels - 1; /* the last one again */
+                gather_@(x, patch + p * taps, w, c->in_channels,
+                         at / w->out_width * w->stride_y - w->top,
+                         at % w->out_width * w->stride_x - w->left);
+            }
             for (int32_t o = 0; o < c->out_channels; o++) {
                 const W *row = weight + o * taps;
-                int32_t acc = bias[o];
-                for (int32_t k = 0; k < taps; k++)
-                    acc += (int32_t)patch[k] * (int32_t)row[k];
-                y[o * pixels + pixel] = (OUT)requantize(acc, shift[o], low, high);
+                int32_t s = bias[o], t = bias[o], u = bias[o], v = bias[o];
+                for (int32_t k = 0; k < taps; k++) {
+                    s += (int32_t)a[k] * (int32_t)row[k];
+                    t += (int32_t)b[k] * (int32_t)row[k];
+                    u += (int32_t)d[k] * (int32_t)row[k];
+                    v += (int32_t)e[k] * (int32_t)row[k];
+                }
+                const int32_t acc[4] = {s, t, u, v};
+                for (int32_t p = 0; p < count; p++)
+                    y[o * pixels + pixel + p] = (OUT)requantize(acc[p], shift[o], low, high);
             }
         }
         x += c->in_channels * w->in_height * w->in_width;

@@ -1,5 +1,5 @@
 /* What lies under a window, channel by channel; zero where that is outside of the input. */
-static void gather_@(const IN *x, IN *patch, const struct window *w, int32_t channels,
+static void gather_@(const IN *x, PATCH *patch, const struct window *w, int32_t channels,
                      int32_t first_y, int32_t first_x)
 {
     for (int32_t channel = 0; channel < channels; channel++) {
@@ -9,7 +9,7 @@ static void gather_@(const IN *x, IN *patch, const struct window *w, int32_t cha
             for (int32_t j = 0; j < w->kernel_width; j++) {
                 const int32_t at_x = first_x + j * w->hole_x;
                 const int here = inside && at_x >= 0 && at_x < w->in_width;
-                *patch++ = here ? x[at_y * w->in_width + at_x] : (IN)0;
+                *patch++ = (PATCH)(here ? x[at_y * w->in_width + at_x] : 0);
             }
         }
         x += w->in_height * w->in_width;
