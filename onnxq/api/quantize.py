@@ -14,11 +14,11 @@ from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
-from onnxq.api.recipe import Changes, change, excluded_by
+from onnxq.api.recipe import Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
 from onnxq.graph import Model
-from onnxq.pipeline import Context, PassManager, QuantPlan, Recipe, Stage
+from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
 from onnxq.report.advise import Effort, advise
 from onnxq.report.build import Facts, build
@@ -148,7 +148,7 @@ def quantize(
     after = [p for p in steps.passes if p.stage >= Stage.EMIT]
     loose: dict[str, str] = {}
     for attempt in range(1, ROUNDS + 1):
-        ctx = Context(target=planned_for, plan=QuantPlan(excluded=dict(loose)))
+        ctx = Context(target=planned_for, plan=first_plan(steps, loose))
         ctx.measure, ctx.probe = run.measure, run.probe
         ctx.keeps_statistics = statistics is not None
         PassManager(before, progress=progress, compare=run.compare).run(work, ctx)

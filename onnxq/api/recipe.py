@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,8 @@ from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.override_tensors import OverrideTensors
-from onnxq.pipeline import Pass, Recipe
+from onnxq.passes.plan.plan_kernels import PlanKernels
+from onnxq.pipeline import Pass, QuantPlan, Recipe
 from onnxq.quant import dtype
 from onnxq.quant.ranges import RANGE_METHODS
 
@@ -66,6 +68,20 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
     if changes.io_dtype is not None:
         _insert(passes, "insert-qdq", 1, IoDtype(dtype=changes.io_dtype))
     return Recipe(tuple(passes), recipe.name)
+
+
+def first_plan(recipe: Recipe, excluded: Mapping[str, str]) -> QuantPlan:
+    """The plan that *recipe* begins with: nodes *excluded*, by name why, and formats.
+
+    Passes in front of ``plan-kernels`` look at the granularity that it will ask for.
+    """
+    kernels = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
+    return QuantPlan(
+        excluded=dict(excluded),
+        weights=kernels.weights,
+        activations=kernels.activations,
+        granularity=kernels.granularity,
+    )
 
 
 def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:

@@ -321,7 +321,9 @@ def test_every_target(target: str, recipe: str) -> None:
     result = onnxq.quantize(network(), data=samples(), target=target, recipe=recipe)
     proto = result.model.to_proto()
     onnx.checker.check_model(proto, full_check=True)
-    assert result.report["summary"]["outputs"][0]["sqnr_db"] > 20
+    # a power of two is up to twice as coarse a step, and 8 bits with sign have 7 behind a ReLU
+    least = 20 if onnxq.targets.TARGETS[target].integer is None else 17
+    assert result.report["summary"]["outputs"][0]["sqnr_db"] > least
     assert {"conv1", "conv2", "conv3"} <= result.ctx.plan.nodes.keys()
     zeros = [t for t in proto.graph.initializer if t.name.endswith("zero_point")]
     if target == "tensorrt":

@@ -81,14 +81,14 @@ def balance(
     top = widest.max(initial=0.0)
     for exponent in EXPONENTS:
         wanted = np.divide(top, widest, out=one.copy(), where=alive) ** exponent
-        a = _half(np.minimum(wanted, highest))
+        a = rounded_down(np.minimum(wanted, highest))
         found = noise(ranges, readings, a)
         if found < least:
             best, least = a, found
     return best, least / before if before > 0 else 1.0
 
 
-def _half(a: Array) -> Array:
+def rounded_down(a: Array) -> Array:
     """*a*, finite and at least 1, rounded down to half precision."""
     half = a.astype(np.float16)
     return np.where(half > a, np.nextafter(half, np.float16(0)), half).astype(np.float64)

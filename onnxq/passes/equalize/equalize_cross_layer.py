@@ -15,6 +15,7 @@ from onnxq.passes.equalize._balance import Array, Reading, balance
 from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import LAST, Channels
 from onnxq.passes.equalize._ends import Reader
+from onnxq.passes.equalize._tensor_layers import choose, inputs
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import PerAxis
 
@@ -29,7 +30,9 @@ class EqualizeCrossLayer(Pass):
         LeakyReLU, PReLU, pooling, padding with zeros, resizing, joins and splits; channels that
         meet in a sum share a factor. ReLU6 and the like, ``clip(x, 0, h)``, stay as they are:
         a channel that reached R ≤ h on the calibration data gets at most a = h / R, so that no
-        value that was seen is cut.
+        value that was seen is cut. Weights with one scale for all channels are evened out too, in
+        front and behind, with factors below 1 as well; where scales are powers of two, what is
+        widest is brought up to one.
 
     Why
         A tensor has one step, which its widest channel sets. Where ranges differ a hundred times,
@@ -41,8 +44,8 @@ class EqualizeCrossLayer(Pass):
 
     When it declines
         The tensor is an output of the graph, or reaches an operator that does not treat channels
-        apart or has no stored weights; weights are shared, or have one scale for all channels; or
-        the noise predicted for activations and weights would not go down by a twentieth.
+        apart or has no stored weights; weights are shared; or the noise predicted for activations
+        and weights would not go down by a twentieth.
 
     Numerics
         The same function up to rounding in float32 on every value that calibration saw; beyond,
@@ -52,8 +55,9 @@ class EqualizeCrossLayer(Pass):
 
     Source
         Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
-        Correction", section 4.1; here ranges of activations are evened out, not those of weights,
-        because weights have scales by channel. The objective is in ``_balance.py``.
+        Correction", section 4.1; where weights have scales by channel, ranges of activations are
+        evened out and not those of weights. The objectives are in ``_balance.py`` and
+        ``_by_tensor.py``.
 
     Attributes:
         cap: the largest factor, at least 1.
@@ -69,21 +73,23 @@ class EqualizeCrossLayer(Pass):
         """Channel extremes of what would be scaled."""
         channels = Channels.find(model, ctx, clips=True)
         wanted = [block for block in blocks(channels, gated=False) if not block.reason]
-        return {t.name: (PartedExtremes(),) for block in wanted for t, _ in block.rounded}
+        names = {t.name for block in wanted for t, _ in block.rounded}
+        if wanted and not _by_channel(ctx):
+            names |= inputs(channels)
+        return {name: (PartedExtremes(),) for name in sorted(names)}
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors block by block, then scale sources and readers."""
         channels = Channels.find(model, ctx, clips=True)
-        by_channel = isinstance(ctx.target.weights.granularity, PerAxis)
-        by_channel = by_channel and ctx.plan.granularity in (None, "channel")
+        if not _by_channel(ctx):
+            self._by_tensor(channels, ctx)
+            return
         highest = np.full(channels.count, self.cap)
         a = np.ones(channels.count)
         for block in blocks(channels, gated=False):
             reason = block.reason
             if not block.readers and reason.endswith(LAST):
                 continue  # the last layers, which nothing could scale back
-            if not reason and not by_channel:
-                reason = "weights have one scale for all channels"
             if not reason:
                 self._ceilings(channels, block, ctx, highest)
                 chosen, left = self._factors(block, ctx, highest)
@@ -95,6 +101,35 @@ class EqualizeCrossLayer(Pass):
                 for source in block.sources:
                     ctx.decline(source.conv, reason)
         if (a > 1).any():
+            apply(channels, a)
+
+    def _by_tensor(self, channels: Channels, ctx: Context) -> None:
+        """The same where each weight has one scale: factors below 1 help too, and all at once."""
+        highest = np.full(channels.count, self.cap)
+        found: list[Block] = []
+        limits = {}
+        for block in blocks(channels, gated=False):
+            if block.reason:
+                if block.readers or not block.reason.endswith(LAST):
+                    for source in block.sources:
+                        ctx.decline(source.conv, block.reason)
+                continue
+            self._ceilings(channels, block, ctx, highest)
+            most = np.full(block.roots.size, self.cap)
+            np.minimum.at(most, block.where(block.members), highest[block.members])
+            # what a clip was seen to cut may not become smaller either
+            least = np.where(most <= 1.0, 1.0, 1.0 / self.cap)
+            least[block.frozen] = most[block.frozen] = 1.0
+            limits[len(found)] = least, most
+            found.append(block)
+        if not found:
+            return
+        a, left = choose(channels, ctx, found, limits)
+        for number, block in enumerate(found):
+            if left[number] > 0.95:
+                for source in block.sources:
+                    ctx.decline(source.conv, "the noise predicted would not go down")
+        if (a != 1).any():
             apply(channels, a)
 
     def _ceilings(self, channels: Channels, block: Block, ctx: Context, highest: Array) -> None:
@@ -126,6 +161,13 @@ class EqualizeCrossLayer(Pass):
             ranges.append(own)
         readings = [_reading(reader, block) for reader in block.readers]
         return balance(ranges, readings, limit)
+
+
+def _by_channel(ctx: Context) -> bool:
+    """Whether weights have a scale for each output channel."""
+    if ctx.plan.granularity is not None:
+        return ctx.plan.granularity == "channel"
+    return isinstance(ctx.target.weights.granularity, PerAxis)
 
 
 def _reading(reader: Reader, block: Block) -> Reading:
