@@ -12,7 +12,9 @@ from onnxq.cli.options import AsJson, Debug, ModelFile, Quiet
 
 def export(
     model: ModelFile,
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="c, or manifest (JSON and .npy).")],
+    to: Annotated[
+        str, typer.Option(metavar="FORMAT", help="c, or manifest (JSON, .npy and .mem).")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where absent.")
     ],

@@ -81,7 +81,7 @@ def export(
     texts["manifest.json"] = json.dumps(described, indent=1) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_arrays(folder, arrays)
+        write_arrays(folder, arrays, memory=to == "manifest")
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -48,6 +48,8 @@ def grid(node: gs.Node) -> Grid:
         raise refused(node, "its scale is computed while the model runs")
     if int(attribute(node, "block_size", 0)):
         raise refused(node, "its scales are per block", "--granularity tensor or channel")
+    if attribute(node, "output_dtype", 0) and (len(node.inputs) < 3 or not node.inputs[2].name):
+        raise refused(node, "its format is an attribute, not that of a zero point")
     zero = constant_value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else None
     if zero is not None and np.any(zero.astype(np.int64)):
         first = zero.astype(np.int64).flat[int(np.flatnonzero(zero)[0])]

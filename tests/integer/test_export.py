@@ -67,6 +67,18 @@ def test_manifest_is_enough_to_compute_a_layer(residual: Path, tmp_path: Path) -
     np.testing.assert_array_equal(acc, np.load(folder / found["golden"][last["output"]["name"]]))
 
 
+def test_memory_files_hold_the_same_codes(residual: Path, tmp_path: Path) -> None:
+    export(Model.load(residual), "manifest", tmp_path / "m")
+    files = sorted((tmp_path / "m").rglob("*.npy"))
+    assert {f.parent.name for f in files} == {"weights", "golden"}
+    for file in files:
+        codes = np.load(file).reshape(-1)
+        lines = file.with_suffix(".mem").read_text().split()
+        assert {len(x) for x in lines} == {codes.itemsize * 2}
+        unsigned = np.array([int(x, 16) for x in lines], f"uint{codes.itemsize * 8}")
+        np.testing.assert_array_equal(unsigned.view(codes.dtype), codes)
+
+
 def test_golden_vectors_from_samples(tmp_path: Path) -> None:
     model = Model.load(build("gemm"))
     name = next(iter(lower(model).inputs))
