@@ -61,6 +61,21 @@ def test_against_onnx_runtime(model: Model) -> None:
                for x in found["layers"])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("target", "rounding"), [("fpga-pow2", "floor"), ("esp32-p4", None), ("dpu", None)]
+)
+def test_other_targets(target: str, rounding: str | None, tmp_path: Path) -> None:
+    data = str(MODELS / "mnist_calibration.npz")
+    options = {} if rounding is None else {"rounding": rounding}
+    made = onnxq.quantize(FLOAT, data=data, target=target, recipe="fast", **options)
+    made.save(tmp_path / "q.onnx")
+    images = np.load(MODELS / "mnist_evaluation.npz")["input"][:20]
+    found = verify(Model.load(tmp_path / "q.onnx"), [{"input": x[None]} for x in images])
+    assert found["holds"]["runtime"] and found["holds"]["c"] in (True, None)
+    if found["rounding"] == "nearest-even":  # the rounding of QuantizeLinear: nothing differs
+        assert all(x["runtime"]["exact"] == sum(x["runtime"].values()) for x in found["layers"])
+
+
 def _check(
     program: Program, folder: Path, images: NDArray[np.float32], labels: NDArray[np.int64],
     points: float,
