@@ -31,7 +31,7 @@ _ANCHORS = (0.0, 10.0, 50.0)
 """Percentiles of the channels that the factor 1 is given to."""
 SWEEPS = 3
 """How often each block is visited: its neighbours' factors decide on its own."""
-_CLIPPED = 0.3
+_CLIPPED = 0.15
 """Octaves by which a power-of-two range may end below the largest value."""
 _FRACTIONS = 8
 
@@ -140,13 +140,16 @@ class Near:
 
 
 def _step(most: Array, binary: bool) -> Array:
-    """The step of codes that reach *most*: what is free, or the power of two that is chosen.
+    """The step of codes that reach *most*: what is free, or what to expect of a power of two.
 
-    A power of two is taken that lies a little below what would cover all, since clipping the
-    largest values by a fifth costs less than a step twice as coarse.
+    The power of two that covers *most* but for a tenth, which clipping costs little, counts half:
+    what range is chosen in the end depends on more than the largest value.
     """
     step = np.maximum(most, SMALLEST_SCALE) / 127
-    return np.asarray(np.exp2(np.ceil(np.log2(step) - _CLIPPED)) if binary else step)
+    if binary:
+        power = np.exp2(np.ceil(np.log2(step) - _CLIPPED))
+        step = np.sqrt((np.square(step) + np.square(power)) / 2)
+    return np.asarray(step, np.float64)
 
 
 def sweep(
