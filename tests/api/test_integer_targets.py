@@ -111,3 +111,17 @@ def test_granularity_channel() -> None:
     scales = [given[n.input[1]] for n in proto.graph.node if n.op_type == "DequantizeLinear"]
     assert any(s.shape == (4,) for s in scales)
     assert all((np.frexp(s)[0] == 0.5).all() for s in scales)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "least"),
+    [("lenet_mnist", "mnist", 25.0), ("digits_mobilenet", "digits", 22.0)],
+)
+def test_networks_of_the_repository(name: str, data: str, least: float) -> None:
+    """digits_mobilenet has 1.5 dB where channels are not evened out."""
+    folder = Path(__file__).parents[2] / "models"
+    result = quantize(
+        folder / f"{name}.onnx", data=folder / f"{data}_calibration.npz", target="fpga-pow2", report_detail="basic"
+    )  # fmt: skip
+    assert result.report["kept_float"] == []
+    assert result.report["summary"]["outputs"][0]["sqnr_db"] > least
