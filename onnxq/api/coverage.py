@@ -101,11 +101,9 @@ def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
     facts = found.coverage.summary()
     for share in ("integer_nodes_percent", "integer_macs_percent", "macs"):
         del facts[share]  # the summary has them
+    facts |= {"unfused": len(loose), "float_reasons": _reasons(found, loose, ctx)}
     report["summary"]["coverage"] = facts
     report["unfused"] = [asdict(u) for u in found.coverage.unfused if u.node in loose]
-    report["summary"]["coverage"] |= {
-        "unfused": len(loose), "float_reasons": _reasons(found, ctx)
-    }  # fmt: skip
     report["hazards"] = [{"node": node, **asdict(f)} for node, f in found.coverage.hazards]
     report["saturation"] = [asdict(e) for e in found.coverage.exposed]
 
@@ -133,9 +131,8 @@ def note(work: Model, found: Look, runtime: str) -> None:
     work.metadata["onnxq.coverage"] = json.dumps(facts, sort_keys=True)
 
 
-def _reasons(found: Look, ctx: Context) -> list[dict[str, Any]]:
+def _reasons(found: Look, loose: Mapping[str, str], ctx: Context) -> list[dict[str, Any]]:
     """Why multiply-accumulates run in float, and how many percent of them: most first."""
-    loose = unfused(found, ctx)
     parts: dict[str, int] = defaultdict(int)
     for node in found.coverage.nodes:
         if node.kind in ("around", "float") and node.macs:

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from onnxq.graph import attribute
 from onnxq.integer.kinds import Window
 from onnxq.integer.refuse import refused
+from onnxq.quant.patches import same_pads
 
 
 def window(node: gs.Node, kernel: Sequence[int], shape: Sequence[int]) -> Window:
@@ -29,10 +30,7 @@ def window(node: gs.Node, kernel: Sequence[int], shape: Sequence[int]) -> Window
     for axis in (0, 1):
         size, step, span = int(shape[2 + axis]), strides[axis], spans[axis]
         if mode in ("SAME_UPPER", "SAME_LOWER"):
-            total = max(0, ((size + step - 1) // step - 1) * step + span - size)
-            small, large = total // 2, total - total // 2
-            first, last = (small, large) if mode == "SAME_UPPER" else (large, small)
-            pads[axis], pads[axis + 2] = first, last
+            pads[axis], pads[axis + 2] = same_pads(size, step, span, mode)
         elif mode == "VALID":
             pads[axis] = pads[axis + 2] = 0
         if attribute(node, "ceil_mode", 0):

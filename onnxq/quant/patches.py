@@ -14,6 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def same_pads(size: int, stride: int, span: int, auto_pad: str) -> tuple[int, int]:
+    """Zeros before and after an axis of *size* under SAME_UPPER or SAME_LOWER.
+
+    The output then has ⌈size / stride⌉ places, for a dilated kernel that covers *span* values.
+    """
+    total = max((-(-size // stride) - 1) * stride + span - size, 0)
+    few, many = total // 2, total - total // 2
+    return (few, many) if auto_pad == "SAME_UPPER" else (many, few)
+
+
 @dataclass(frozen=True)
 class Window:
     """Where the kernel of a Conv reads.
@@ -40,9 +50,7 @@ class Window:
             return list(zip(self.pads[: len(sizes)], self.pads[len(sizes) :], strict=True))
         found = []
         for size, stride, span in zip(sizes, self.strides, self._spans, strict=True):
-            total = max((-(-size // stride) - 1) * stride + span - size, 0)
-            few, many = total // 2, total - total // 2
-            found.append((few, many) if self.auto_pad == "SAME_UPPER" else (many, few))
+            found.append(same_pads(size, stride, span, self.auto_pad))
         return found
 
     @property

@@ -13,6 +13,8 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
+        versions = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+        self.opset = max(versions, default=1)
         self.nodes = list(graph.node)
         self.producer = {name: n for n in graph.node for name in n.output if name}
         self.users: dict[str, list[NodeProto]] = {}

@@ -151,7 +151,7 @@ def cover(
     *macs* are the multiply-accumulates of its nodes by name.
     """
     reader = Reader(model, _arm() if int8 is None else int8)
-    groups = list(find_qdq_groups(model, became(model.graph, run.graph), reader))
+    groups = list(find_qdq_groups(became(model.graph, run.graph), reader))
     around = {g.node.name for g in groups}
     nodes = outcomes(reader.graph, model.graph, run.graph, around, macs)
     by_name = {n.node: n for n in nodes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +115,13 @@ class Reader:
             given["axis"].i if "axis" in given else 1,
             given["block_size"].i if "block_size" in given else 0,
         )  # fmt: skip
+
+    def given(self, name: str, across: Collection[str]) -> Conversion | None:
+        """The DequantizeLinear that the tensor *name* comes from, behind operators *across*."""
+        above = self.graph.producer.get(name)
+        while above is not None and above.op_type in across:
+            above = self.graph.producer.get(above.input[0])
+        return None if above is None or above.op_type != DEQUANTIZE else self.conversion(above)
 
     def value(self, name: str) -> NDArray[Any] | None:
         """The stored tensor *name*; None where it is absent or computed."""

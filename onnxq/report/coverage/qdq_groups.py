@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxq.report.coverage.conversions import Conversion, Reader
-from onnxq.report.groups import DEQUANTIZE, QUANTIZE
+from onnxq.report.groups import DEQUANTIZE, PRODUCTS, QUANTIZE
 
 #: ONNX Runtime moves Q/DQ across these before it looks for groups.
 _CROSSED = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 #: What is no work: conversions, and what the optimizer takes out.
 _NONE = frozenset({QUANTIZE, DEQUANTIZE, "Dropout", "Identity"})
-#: Operators that multiply and accumulate: a group even where only their input is quantized.
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 #: Which inputs of an operator are data; of all others the first.
 _DATA = {
     "Conv": (0, 1, 2), "ConvTranspose": (0, 1, 2), "Gemm": (0, 1, 2), "MatMul": (0, 1),
@@ -116,11 +114,8 @@ class QdqGroup:
         return self.reader.value(name)
 
 
-def find_qdq_groups(
-    model: onnx.ModelProto, became: dict[str, str], reader: Reader
-) -> Iterator[QdqGroup]:
-    """The groups of *model*; *became* has the operators of the optimized graph by node name."""
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+def find_qdq_groups(became: dict[str, str], reader: Reader) -> Iterator[QdqGroup]:
+    """The groups of *reader*'s model; *became* has operators of the optimized graph by node."""
     graph = reader.graph
     for node in graph.nodes:
         if node.op_type in _NONE or node.domain not in ("", "ai.onnx"):
@@ -131,7 +126,8 @@ def find_qdq_groups(
         if not any(o.conversion for o in operands):
             continue
         results = tuple(_result(name, reader) for name in node.output[: _outputs(node)] if name)
-        group = QdqGroup(node, operands, results, became.get(node.name, ""), opset, reader)
+        group = QdqGroup(node, operands, results, became.get(node.name, ""), graph.opset, reader)
+        # products are groups even where only their input is quantized
         if group.quantizers or group.op in PRODUCTS:
             yield group
 
@@ -146,16 +142,8 @@ def _operands(node: NodeProto, reader: Reader) -> Iterator[Operand]:
     for index in indices:
         if index < count and node.input[index]:
             name = node.input[index]
-            above = _dequantizer(name, reader)
-            known = None if above is None else reader.conversion(above)
+            known = reader.given(name, _CROSSED)
             yield Operand(index, name, known, reader.graph.constant(name))
-
-
-def _dequantizer(name: str, reader: Reader) -> NodeProto | None:
-    above = reader.graph.producer.get(name)
-    while above is not None and above.op_type in _CROSSED:
-        above = reader.graph.producer.get(above.input[0])
-    return above if above is not None and above.op_type == DEQUANTIZE else None
 
 
 def _result(name: str, reader: Reader) -> Result:

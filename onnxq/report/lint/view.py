@@ -10,9 +10,8 @@ import onnx
 from onnx import NodeProto
 
 from onnxq.report.coverage.conversions import Conversion, Reader
-from onnxq.report.groups import DEQUANTIZE, QUANTIZE
+from onnxq.report.groups import DEQUANTIZE, PRODUCTS, QUANTIZE
 
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 STANDARD = ("", "ai.onnx")
 #: Runtimes move conversions across these.
 _MOVES = frozenset({
@@ -47,8 +46,7 @@ class View:
     @property
     def opset(self) -> int:
         """Opset of the default domain."""
-        found = (o.version for o in self.model.opset_import if o.domain in STANDARD)
-        return max(found, default=1)
+        return self.graph.opset
 
     def conversions(self) -> Iterator[Conversion]:
         """QuantizeLinear and DequantizeLinear nodes."""
@@ -64,19 +62,13 @@ class View:
         """Nodes that multiply and accumulate."""
         for node in self.graph.nodes:
             if node.op_type in PRODUCTS and node.domain in STANDARD:
-                yield Product(node, self._given(node.input[0]), self._given(node.input[1]))
+                given = (self.reader.given(name, _MOVES) for name in node.input[:2])
+                yield Product(node, *given)
 
     def rank(self, name: str) -> int:
         """Rank of the stored tensor *name*; 0 where it is not stored."""
         value = self.reader.value(name)
         return 0 if value is None else value.ndim
-
-    def _given(self, name: str) -> Conversion | None:
-        above = self.graph.producer.get(name)
-        while above is not None and above.op_type in _MOVES:
-            above = self.graph.producer.get(above.input[0])
-        known = above is not None and above.op_type == DEQUANTIZE
-        return self.reader.conversion(above) if known and above is not None else None
 
 
 def attribute(node: NodeProto, name: str, default: int) -> int:

@@ -30,7 +30,7 @@ def looked_at(proto: onnx.ModelProto) -> Coverage:
     proto = named(proto)
     run = optimized(proto, int8=False)
     kinds = {n.node: n for n in found.nodes}
-    for group in find_qdq_groups(proto, became(proto.graph, run.graph), Reader(proto, int8=False)):
+    for group in find_qdq_groups(became(proto.graph, run.graph), Reader(proto, int8=False)):
         outcome = kinds[group.node.name]
         if outcome.kind == "integer" and outcome.runs_as != "MatMulNBits":
             wrong = [(r.name, r.broken(group)) for r in RULES if r.broken(group)]
