@@ -59,7 +59,7 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
         most = max(least, key=least.__getitem__)
         return least[most], f"{most} needs opset {least[most]}"
     per_tensor = isinstance(target.weights.granularity, PerTensor)
-    if plan.granularity == "tensor" or (plan.granularity is None and per_tensor):
+    if plan.granularity in ("tensor", "model") or (plan.granularity is None and per_tensor):
         return 10, "QuantizeLinear needs opset 10"
     return 13, "scales per channel need opset 13"
 

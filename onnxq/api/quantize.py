@@ -78,7 +78,8 @@ def quantize(
         calibration: range method of activations, instead of the recipe's.
         weights: number format of weights, instead of the target's.
         activations: number format of activations, likewise.
-        granularity: ``"tensor"`` or ``"channel"`` scales for weights.
+        granularity: ``"tensor"`` or ``"channel"`` scales for weights; ``"model"``, for comparison:
+            one scale for all weights, and one for all activations.
         format: ``"qdq"`` (integer weights) or ``"qdq-float"`` (float weights, quantized inside).
         exclude: patterns of nodes to keep in float: globs, ``op:TYPE``, ``re:…``, ``from:A,to:B``.
         exclude_from: an earlier report whose recommended layers are kept in float.

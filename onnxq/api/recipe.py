@@ -19,6 +19,7 @@ from onnxq.quant import dtype
 from onnxq.quant.ranges import RANGE_METHODS
 
 FORMATS = ("qdq", "qdq-float")
+GRANULARITIES = ("tensor", "channel", "model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,8 @@ class Changes:
         for name in (self.weights, self.activations):
             if name is not None:
                 dtype(name)
-        if self.granularity not in (None, "tensor", "channel"):
-            raise UnknownNameError("granularity", str(self.granularity), ("tensor", "channel"))
+        if self.granularity not in (None, *GRANULARITIES):
+            raise UnknownNameError("granularity", str(self.granularity), GRANULARITIES)
         if self.format not in FORMATS:
             raise UnknownNameError("format", self.format, FORMATS)
         if self.io_dtype not in (None, "uint8", "int8"):

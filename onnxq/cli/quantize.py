@@ -48,7 +48,10 @@ def quantize(
     granularity: Annotated[
         str | None,
         typer.Option(
-            metavar="G", help="Scales of weights: tensor or channel.", rich_help_panel=_MAKE
+            metavar="G",
+            rich_help_panel=_MAKE,
+            help="Scales of weights: tensor or channel. model: one for all weights, one for all "
+            "activations, to compare with.",
         ),
     ] = None,
     format_: Annotated[

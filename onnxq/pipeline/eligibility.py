@@ -136,9 +136,12 @@ def absorbed(node: gs.Node, rule: OpRule, outputs: set[int], ctx: Context) -> Ab
     """The activation nodes behind *node* that a quantized range can stand for.
 
     *outputs* are the ids of graph outputs. An activation is absorbed where it is the only reader,
-    clamps to constants that enclose zero, and is not excluded by the user.
+    clamps to constants that enclose zero, and is not excluded by the user; none where all tensors
+    share one range.
     """
     result = Absorption(node.outputs[0])
+    if ctx.plan.one_scale and ctx.target.removes_absorbed:
+        return result  # the codes that all tensors share reach beyond its limits
     while True:
         users = consumers(result.tensor)
         if len(users) != 1 or id(result.tensor) in outputs:

@@ -37,7 +37,8 @@ class QuantPlan:
         tensors: by tensor name, how each is quantized.
         kept_float: by node name, why a candidate stays in floating point.
         excluded: by node name, why it must stay in float: the user's pattern, or its place.
-        weights, activations, granularity: the user's defaults, None for the target's.
+        weights, activations, granularity: the user's defaults, None for the target's. Granularity
+            ``"model"`` is one scale for all weights of layers and one for all activations.
     """
 
     nodes: dict[str, NodePlan] = field(default_factory=dict)
@@ -47,6 +48,11 @@ class QuantPlan:
     weights: str | None = None
     activations: str | None = None
     granularity: str | None = None
+
+    @property
+    def one_scale(self) -> bool:
+        """Whether all weights share one scale, and all activations another."""
+        return self.granularity == "model"
 
     def keep_float(self, node: str, reason: str) -> None:
         """Leave *node* in floating point; its first reason stays."""

@@ -29,13 +29,18 @@ class ScaleGroup:
 
 
 def scale_groups(plan: QuantPlan, constants: frozenset[str] = frozenset()) -> list[ScaleGroup]:
-    """Groups of activation tensors of *plan*; *constants* (weights) are left out."""
+    """Groups of activation tensors of *plan*; *constants* (weights) are left out.
+
+    Where the plan asks for one scale, all tensors of a format are one group.
+    """
     links: nx.Graph[str] = nx.Graph()
     for name, planned in plan.tensors.items():
         if isinstance(planned, Shared):
             links.add_edge(name, planned.with_)
         elif isinstance(planned, QuantSpec | Fixed) and name not in constants:
             links.add_node(name)
+    if plan.one_scale:
+        _link_alike(links, plan)
     groups: list[ScaleGroup] = []
     order = {name: i for i, name in enumerate(plan.tensors)}
     for component in nx.connected_components(links):
@@ -56,5 +61,17 @@ def _joined(specs: list[QuantSpec]) -> QuantSpec:
     limits = None
     if len(known) == len(specs):
         limits = (min(low for low, _ in known), max(high for _, high in known))
-    floors = specs[0].floors if len(specs) == 1 else None
-    return replace(specs[0], limits=limits, floors=floors)
+    joined = replace(specs[0], limits=limits)
+    if len(specs) > 1:  # what reads one of them does not read the others
+        joined = replace(joined, floors=None, through=None, through_scale=1.0)
+    return joined
+
+
+def _link_alike(links: nx.Graph[str], plan: QuantPlan) -> None:
+    """Let all tensors of one format share a scale."""
+    first: dict[tuple[object, ...], str] = {}
+    for name in list(links):
+        spec = plan.tensors.get(name)
+        if isinstance(spec, QuantSpec):
+            kind = (spec.dtype, spec.symmetric, spec.narrow_range, spec.scale)
+            links.add_edge(first.setdefault(kind, name), name)

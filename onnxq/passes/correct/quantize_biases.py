@@ -110,7 +110,7 @@ class QuantizeBiases(Pass):
             rows = np.moveaxis(codes, qparams.axis, 0).reshape(len(s_w), -1)
             alive = np.any(rows != qparams.zero_point[:, None], axis=1)
             largest = np.abs(bias)
-        if _by_shifts(ctx, w):
+        if _by_shifts(ctx, w) or ctx.plan.one_scale:
             return s_w  # a bias is as exact there as in other channels, and shifts stay as they are
         dead = np.logical_not(alive)
         fine = np.where(dead & (largest > 0), largest / (s_x * _FINE), s_w)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import Fixed, QuantSpec
+from onnxq.quant import DType, Fixed, PerTensor, QParams, QuantSpec
 from onnxq.quant.choose import qparams_from_range, weight_codes, weight_qparams
 
 
@@ -20,7 +20,8 @@ class QuantizeWeights(Pass):
 
     What it does
         Chooses the scale of each weight (per output channel or per tensor, as planned) and rounds
-        to the nearest code. Constants that are operands of Add, Mul or Concat get one scale.
+        to the nearest code. Constants that are operands of Add, Mul or Concat get one scale. Where
+        the plan has granularity ``model``, all weights share the scale that suits them together.
 
     Why
         Integers stored once are a quarter of the bytes, and what integer kernels read.
@@ -56,6 +57,7 @@ class QuantizeWeights(Pass):
             if node.name in ctx.plan.nodes
             and (rule := ctx.target.rules[node.op]).weight is not None
         }
+        together = self._one_scale(model, ctx, weights) if ctx.plan.one_scale else {}
         for name, tensor in model.tensors().items():
             spec = ctx.plan.tensors.get(name)
             value = constant_value(tensor)
@@ -63,6 +65,8 @@ class QuantizeWeights(Pass):
                 continue
             if isinstance(spec, Fixed):
                 qparams = spec.qparams
+            elif name in together:
+                qparams = together[name]
             elif name in weights:
                 qparams = weight_qparams(value, spec, method=self.method)
             else:
@@ -75,6 +79,25 @@ class QuantizeWeights(Pass):
                 ctx.integers[name] = weight_codes(value, qparams, spec)
             else:
                 ctx.integers[name] = qparams.quantize(value)
+
+    def _one_scale(self, model: Model, ctx: Context, weights: set[str]) -> dict[str, QParams]:
+        """By name of a weight, the parameters that all weights of its format have."""
+        alike: dict[DType, dict[str, tuple[QuantSpec, NDArray[Any]]]] = {}
+        for name, tensor in model.tensors().items():
+            spec, value = ctx.plan.tensors.get(name), constant_value(tensor)
+            if name not in weights or value is None or not isinstance(spec, QuantSpec):
+                continue
+            if isinstance(spec.granularity, PerTensor):
+                alike.setdefault(spec.dtype, {})[name] = (spec, value)
+        found: dict[str, QParams] = {}
+        for members in alike.values():
+            specs = [spec for spec, _ in members.values()]
+            limits = [s.pair_sum_limit for s in specs if s.pair_sum_limit is not None]
+            spec = replace(specs[0], pair_sum_limit=min(limits, default=None), pair_axis=None)
+            values = np.concatenate([value.reshape(-1) for _, value in members.values()])
+            qparams = weight_qparams(values, spec, method=self.method)
+            found |= dict.fromkeys(members, qparams)
+        return found
 
 
 def _in_steps(value: NDArray[Any], steps: int) -> bool:

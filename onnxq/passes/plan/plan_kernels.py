@@ -43,7 +43,10 @@ class PlanKernels(Pass):
     Attributes:
         weights: number format of weights; None takes the target's.
         activations: number format of activations; None takes the target's.
-        granularity: ``channel`` or ``tensor`` scales for weights; None takes the target's.
+        granularity: ``channel`` or ``tensor`` scales for weights; ``model`` for one scale for the
+            weights of all layers and one for all activations, to compare with (activations such as
+            Relu stay nodes then, and constant operands keep scales of their own); None takes the
+            target's.
     """
 
     name: ClassVar[str] = "plan-kernels"

@@ -94,3 +94,18 @@ def test_declines() -> None:
     assert not ctx.plan.nodes and not ctx.plan.tensors
     assert "its weight 'k' is computed" in ctx.plan.kept_float["computed"]
     assert "no integer kernel for Tanh" in ctx.plan.kept_float["tanh"]
+
+
+def test_one_scale_for_the_model() -> None:
+    recipe = "plan-kernels{granularity=model},choose-ranges,quantize-weights{method=mse}"
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.normal(size=(1, 3, 6, 6)).astype(np.float32)} for _ in range(4)]
+    model, ctx = run(CHAIN, f"{recipe},quantize-biases,insert-qdq", data=data)
+    assert ctx.qparams["x"] is ctx.qparams["a"] is ctx.qparams["p"]
+    assert ctx.qparams["w"] is ctx.qparams["v"]
+    assert ctx.qparams["w"].axis is None
+    assert "Relu" in [n.op for n in model.nodes()], "the shared codes reach below zero"
+    stored = {n.inputs[1].name for n in model.nodes() if n.op == "DequantizeLinear"}
+    assert len(stored) == 3, "scales: activations, weights, and the bias between them"
+    _, one = run(CHAIN, recipe, target="x86-vnni", data=data, weights={"w": 9 * np.ones((4, 3, 1, 1), np.float32)})
+    assert float(one.qparams["v"].scale) > 0.05, "the largest weights decide"
