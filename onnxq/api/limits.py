@@ -8,6 +8,7 @@ from onnxq.errors import OptionError, UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.passes.plan.plan_kernels import PlanKernels
+from onnxq.passes.plan.set_precision import SetPrecision
 from onnxq.pipeline import Recipe
 from onnxq.quant import PerTensor, dtype
 from onnxq.runtime.versions import reads
@@ -50,13 +51,16 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     from 25.
     """
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
-    formats = (
+    formats = {
         dtype(plan.weights or target.weights.dtype),
         dtype(plan.activations or target.activations.dtype),
-    )
+    }
+    chosen = {e for p in recipe.passes if isinstance(p, SetPrecision) for e in p.layers}
+    if any(entry.endswith("=4") for entry in chosen):
+        formats.add(dtype("int4" if target.weights.dtype.signed else "uint4"))
     least = {one: 25 if one.bits == 2 else 21 for one in formats if one.storage not in _BYTES}
     if least:
-        most = max(least, key=least.__getitem__)
+        most = max(least, key=lambda one: (least[one], one.name))
         return least[most], f"{most} needs opset {least[most]}"
     per_tensor = isinstance(target.weights.granularity, PerTensor)
     if plan.granularity in ("tensor", "model") or (plan.granularity is None and per_tensor):

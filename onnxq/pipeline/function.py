@@ -126,6 +126,7 @@ def copy_context(ctx: Context) -> Context:
             tensors=dict(ctx.plan.tensors),
             kept_float=dict(ctx.plan.kept_float),
             excluded=dict(ctx.plan.excluded),
+            precisions=dict(ctx.plan.precisions),
         ),
         qparams=dict(ctx.qparams),
         integers=dict(ctx.integers),

@@ -117,8 +117,10 @@ def _read_through(model: Model, outputs: set[int], ctx: Context) -> None:
 def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
     """The spec of the weight of *node*, its axis counted from the front."""
     spec = ctx.target.weights
-    if ctx.plan.weights is not None:
-        chosen = dtype(ctx.plan.weights)
+    bits = ctx.plan.precisions.get(node.name)
+    asked = ctx.plan.weights if bits is None else f"{'u' * (not spec.dtype.signed)}int{bits}"
+    if asked is not None:
+        chosen = dtype(asked)
         limit = spec.pair_sum_limit if chosen == spec.dtype else None
         spec = replace(spec, dtype=chosen, pair_sum_limit=limit)
     per_channel = isinstance(spec.granularity, PerAxis)

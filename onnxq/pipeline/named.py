@@ -15,20 +15,22 @@ _PLAN = "keep-output-layers,keep-wide-joins"
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
 
+_EMIT = "insert-qdq,pack-weights,hold-float"
+
 RECIPES: dict[str, str] = {
     "fast": (
         f"{_CANONICAL},{_FUSE},plan-kernels,{_PLAN},choose-ranges{{method=minmax}},"
-        "quantize-weights{method=minmax},quantize-biases,insert-qdq"
+        f"quantize-weights{{method=minmax}},quantize-biases,{_EMIT}"
     ),
     "balanced": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},quantize-weights{method=mse},correct-biases,"
-        "quantize-biases,insert-qdq"
+        f"quantize-biases,{_EMIT}"
     ),
     "best": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
-        "correct-biases-empirical,quantize-biases,insert-qdq"
+        f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""

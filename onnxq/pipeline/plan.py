@@ -37,6 +37,7 @@ class QuantPlan:
         tensors: by tensor name, how each is quantized.
         kept_float: by node name, why a candidate stays in floating point.
         excluded: by node name, why it must stay in float: the user's pattern, or its place.
+        precisions: by node name, the precision that was asked for, see ``targets.PRECISIONS``.
         weights, activations, granularity: the user's defaults, None for the target's. Granularity
             ``"model"`` is one scale for all weights of layers and one for all activations.
     """
@@ -45,6 +46,7 @@ class QuantPlan:
     tensors: dict[str, TensorPlan] = field(default_factory=dict)
     kept_float: dict[str, str] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
+    precisions: dict[str, str] = field(default_factory=dict)
     weights: str | None = None
     activations: str | None = None
     granularity: str | None = None

@@ -36,6 +36,8 @@ INTEGER_RULES = {
 
 _CODES = QuantSpec(dtype=INT8, symmetric=True, scale=ScaleRule.POWER_OF_TWO)
 
+_NO_FLOAT = "it has no floating point"
+
 FPGA_POW2 = Target(
     name="fpga-pow2",
     summary="integers alone, for FPGA, RTL and C: int8, scales powers of two, shifts",
@@ -44,6 +46,11 @@ FPGA_POW2 = Target(
     rules=INTEGER_RULES,
     removes_absorbed=False,
     integer=Arithmetic(),
+    lacks={
+        "float": _NO_FLOAT,
+        "16": _NO_FLOAT,
+        "4": "its programs hold a weight in a byte: 4 bits would make nothing smaller",
+    },
 )
 NXP = replace(
     FPGA_POW2,

@@ -50,6 +50,8 @@ X86_VNNI = Target(
     activations=_ACTIVATIONS,
     weights=_WEIGHTS,
     rules=RULES,
+    folds_casts=True,
+    rounds_float_weights=True,
 )
 X86_AVX2 = replace(
     X86_VNNI,

@@ -32,6 +32,7 @@ TENSORRT = Target(
     max_opset=23,
     quantized_bias=False,
     removes_absorbed=False,
+    lacks={"4": "TensorRT reads weights of 4 bits in blocks alone, and computes them in float"},
 )
 OPENVINO = replace(
     X86_VNNI,
@@ -41,6 +42,9 @@ OPENVINO = replace(
     max_opset=23,
     quantized_bias=False,
     removes_absorbed=False,
+    folds_casts=False,
+    rounds_float_weights=False,
+    lacks={"4": "OpenVINO has no integer kernels for weights of 4 bits"},
 )
 GENERIC = replace(
     X86_VNNI,
@@ -49,4 +53,5 @@ GENERIC = replace(
     activations=QuantSpec(dtype=INT8),
     rules={**RULES, "ConvTranspose": _TRANSPOSED},
     removes_absorbed=False,
+    folds_casts=False,
 )

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from onnxq.quant import QuantSpec, Rounding
+
+PRECISIONS = ("float", "16", "8", "4")
+"""What a layer with weights can be, widest first.
+
+float computes in floating point; 16 does too, its weights stored as float16; 8 is the target's
+integer kernel; 4 is that kernel with weights of 4 bits.
+"""
 
 
 class Role(Enum):
@@ -99,6 +106,11 @@ class Target:
         removes_absorbed: whether absorbed activations are taken out of the graph.
         integer: how it computes where it has no floating point; then every node has to run on
             integers. None where a runtime decides.
+        folds_casts: its runtime computes a Cast of a constant when it loads the model, so that
+            weights stored in 4 bits run in 8-bit kernels.
+        rounds_float_weights: its runtime rounds constant float weights of a layer between
+            DequantizeLinear and QuantizeLinear to integers of its own.
+        lacks: by precision (see ``PRECISIONS``), why a layer cannot have it.
     """
 
     name: str
@@ -111,3 +123,6 @@ class Target:
     quantized_bias: bool = True
     removes_absorbed: bool = True
     integer: Arithmetic | None = None
+    folds_casts: bool = False
+    rounds_float_weights: bool = False
+    lacks: Mapping[str, str] = field(default_factory=dict)
