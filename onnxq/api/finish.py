@@ -49,9 +49,11 @@ def measured(
     full: bool = False,
     arithmetic: Arithmetic = "fake-quantized",
     given: Model | None = None,
+    deployed: Model | None = None,
 ) -> Errors:
-    """Errors of *work* against *original* at every tensor that an integer node hands on.
+    """Errors of *work*, a QDQ model, against *original* wherever an integer node hands on.
 
+    Where *deployed* is not None, it is *work* in the form that runs: errors that add up are its.
     Outputs are compared with those of *given*, the user's model, where channels were equalized.
     *full* adds the isolated error of each node, its sources, and statistics of tensors.
     """
@@ -76,6 +78,7 @@ def measured(
         original, work, codes, feeds, boundary=boundary, through=through, providers=providers,
         matches=own_matches(original, work) if full else None, ends=results,
         arithmetic=arithmetic, given=given if scaled_tensors(original) else None,
+        deployed=deployed,
     )  # fmt: skip
 
 

@@ -43,6 +43,19 @@ def with_arithmetic(target: Target, rounding: str | None, bias_bits: int | None)
     return replace(target, integer=integer)
 
 
+def check_format(format: str, target: Target) -> None:  # noqa: A002 (the name is fixed)
+    """Refuse a *format* that *target* does not read.
+
+    Raises:
+        OptionError: it reads QDQ models alone.
+    """
+    if format == "qoperator" and not target.quantized_bias:
+        raise OptionError(
+            f"format qoperator: target {target.name} reads QDQ models, with biases in float",
+            hint="--format qdq, or --target x86 for ONNX Runtime",
+        )
+
+
 def legalized(recipe: Recipe, target: Target) -> Recipe:
     """*recipe* with the passes that a *target* without floating point cannot do without."""
     if target.integer is None:

@@ -11,10 +11,10 @@ from onnxq.api.calibration import open_calibration
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import demand, describe, measured, versions, warn
-from onnxq.api.legal import legalized, with_arithmetic
+from onnxq.api.legal import check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.quantized import refuse_quantized
-from onnxq.api.recipe import Changes, change, excluded_by, first_plan
+from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
 from onnxq.graph import Model
@@ -52,6 +52,7 @@ def quantize(
     report_detail: Literal["full", "layers", "basic"] | None = None,
     random_data: bool = False,
     io_dtype: str | None = None,
+    domains: str | None = None,
     rounding: str | None = None,
     bias_bits: int | None = None,
     max_opset: int | None = None,
@@ -80,7 +81,8 @@ def quantize(
         activations: number format of activations, likewise.
         granularity: ``"tensor"`` or ``"channel"`` scales for weights; ``"model"``, for comparison:
             one scale for all weights, and one for all activations.
-        format: ``"qdq"`` (integer weights) or ``"qdq-float"`` (float weights, quantized inside).
+        format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside) or
+            ``"qoperator"`` (operators on codes, without floats between layers).
         exclude: patterns of nodes to keep in float: globs, ``op:TYPE``, ``re:…``, ``from:A,to:B``.
         exclude_from: an earlier report whose recommended layers are kept in float.
         overrides: a TOML file with one table a tensor.
@@ -95,6 +97,8 @@ def quantize(
             None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
+        domains: whose operators ``"qoperator"`` may use: ``"microsoft"`` (ONNX's and those of ONNX
+            Runtime, the default) or ``"standard"`` (ONNX's alone).
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -130,7 +134,9 @@ def quantize(
         exclude=(*exclude, *excluded_by(exclude_from)),
         overrides=None if overrides is None else str(overrides),
         io_dtype=io_dtype,
+        domains=domains,
     )
+    check_format(format, profile)
     limits = find_limits(profile, max_opset, runtime_version)
     steps = legalized(change(Recipe.resolve(recipe), changes), profile)
     chosen = parse_providers(providers)
@@ -146,7 +152,8 @@ def quantize(
     )  # fmt: skip
     bytes_float = work.message_bytes()
     before = [p for p in steps.passes if p.stage < Stage.EMIT]
-    after = [p for p in steps.passes if p.stage >= Stage.EMIT]
+    after = [p for p in steps.passes if p.stage >= Stage.EMIT and not isinstance(p, FORMS)]
+    forms = [p for p in steps.passes if isinstance(p, FORMS)]
     loose: dict[str, str] = {}
     for attempt in range(1, ROUNDS + 1):
         ctx = Context(target=planned_for, plan=first_plan(steps, loose))
@@ -156,8 +163,11 @@ def quantize(
         if ctx.plan.nodes:
             original = work.clone()
             PassManager(after, progress=progress).run(work, ctx)
+            qdq = work.clone() if forms else work
+            PassManager(forms, progress=progress).run(work, ctx)
         else:  # nothing to gain: the model as it was given, not as it was prepared
             original, work = untouched, untouched.clone()
+            qdq = work
         progress.stage("verify")
         found = look(work, original, ctx, chosen)
         back = {} if keep_unfused or attempt == ROUNDS else taken_back(found, ctx)
@@ -172,7 +182,7 @@ def quantize(
     kept = Spread()
     feeds = kept.watch(run.report_feeds())
     full = detail != "basic"
-    errors = measured(original, work, ctx, feeds, chosen, full=full, given=untouched)
+    errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=work)
     warn(ctx, found)
     described = run.facts()
     describe(work, limits, steps, profile, described)

@@ -11,6 +11,7 @@ from typing import Any
 
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.emit.io_dtype import IoDtype
+from onnxq.passes.emit.to_qoperator import ToQoperator
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.override_tensors import OverrideTensors
 from onnxq.passes.plan.plan_kernels import PlanKernels
@@ -18,7 +19,10 @@ from onnxq.pipeline import Pass, QuantPlan, Recipe
 from onnxq.quant import dtype
 from onnxq.quant.ranges import RANGE_METHODS
 
-FORMATS = ("qdq", "qdq-float")
+FORMATS = ("qdq", "qdq-float", "qoperator")
+DOMAINS = ("microsoft", "standard")
+#: Passes that write a QDQ model in another form; they come last.
+FORMS = (ToQoperator,)
 GRANULARITIES = ("tensor", "channel", "model")
 
 
@@ -34,6 +38,7 @@ class Changes:
     exclude: tuple[str, ...] = ()
     overrides: str | None = None
     io_dtype: str | None = None
+    domains: str | None = None
 
     def __post_init__(self) -> None:
         if self.calibration is not None and self.calibration not in RANGE_METHODS:
@@ -47,6 +52,10 @@ class Changes:
             raise UnknownNameError("format", self.format, FORMATS)
         if self.io_dtype not in (None, "uint8", "int8"):
             raise UnknownNameError("input and output type", str(self.io_dtype), ("uint8", "int8"))
+        if self.domains not in (None, *DOMAINS):
+            raise UnknownNameError("choice of domains", str(self.domains), DOMAINS)
+        if self.domains is not None and self.format != "qoperator":
+            raise OptionError("--domains has no effect on QDQ models", hint="--format qoperator")
 
 
 def change(recipe: Recipe, changes: Changes) -> Recipe:
@@ -68,6 +77,9 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
         _insert(passes, "choose-ranges", 0, OverrideTensors(file=changes.overrides))
     if changes.io_dtype is not None:
         _insert(passes, "insert-qdq", 1, IoDtype(dtype=changes.io_dtype))
+    if changes.format == "qoperator":
+        _place(passes, "insert-qdq", "format qoperator")
+        passes.append(ToQoperator(domains=changes.domains or DOMAINS[0]))
     return Recipe(tuple(passes), recipe.name)
 
 

@@ -55,13 +55,21 @@ def quantize(
         ),
     ] = None,
     format_: Annotated[
-        Literal["qdq", "qdq-float"],
+        Literal["qdq", "qdq-float", "qoperator"],
         typer.Option(
             "--format",
             rich_help_panel=_MAKE,
-            help="qdq: integer weights. qdq-float: float weights between Q and DQ.",
+            help="qdq: integer weights. qdq-float: float weights between Q and DQ. qoperator: "
+            "operators on codes.",
         ),
     ] = "qdq",
+    domains: Annotated[
+        Literal["microsoft", "standard"] | None,
+        typer.Option(
+            rich_help_panel=_MAKE,
+            help="Operators that qoperator may use: ONNX Runtime's too (default), or ONNX's alone.",
+        ),
+    ] = None,
     io_dtype: Annotated[
         str | None,
         typer.Option(
@@ -245,6 +253,7 @@ def quantize(
             report_detail="full" if reports else None,
             random_data=random_data,
             io_dtype=io_dtype,
+            domains=domains,
             rounding=rounding,
             bias_bits=bias_bits,
             max_opset=max_opset,

@@ -17,6 +17,7 @@ from onnxq.export.c import Source, golden, write_c
 from onnxq.export.manifest import add_golden, manifest, write_arrays
 from onnxq.graph import Model
 from onnxq.integer import Program, encode, lower
+from onnxq.report.qdq_form import qdq_form
 
 FORMATS = ("c", "manifest")
 
@@ -64,7 +65,7 @@ def export(
     """
     if to not in FORMATS:
         raise UnknownNameError("format", to, FORMATS, hint=" or ".join(FORMATS))
-    program = lower(model)
+    program = lower(qdq_form(model))
     name = name or (model.path.stem if model.path is not None else "model")
     name = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "model"
     vectors = golden(program, _codes(program, samples, frames), frames)

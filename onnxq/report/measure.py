@@ -80,6 +80,7 @@ def measure(
     ends: Mapping[str, str] | None = None,
     arithmetic: Arithmetic = "fake-quantized",
     given: Model | None = None,
+    deployed: Model | None = None,
 ) -> Errors:
     """Run both models on *feeds* and add up the error at every matching tensor.
 
@@ -96,6 +97,7 @@ def measure(
     for *ends*).
     Outputs are compared with those of *given* where it is not None: the user's model, of which
     *original* is an equalized form that may cut differently what calibration did not see.
+    Where *deployed* is not None, it is *quantized* in the form that runs, with the same codes.
     Memory does not depend on the number of samples.
     """
     samples = iter(feeds)
@@ -106,7 +108,8 @@ def measure(
     workers, threads = shares(providers)
     boundary, through = boundary or {}, through or {}
     left, right = original.to_proto(), quantized.to_proto()
-    deployed = Deployed(right, codes, boundary, providers, threads)
+    runs = right if deployed is None or deployed is quantized else deployed.to_proto()
+    running = Deployed(runs, codes, boundary, providers, threads)
     sums = Isolated(
         left, right, matches, first, codes=codes, ends=ends, through=through, arithmetic=arithmetic,
         providers=providers, threads=threads, budget=BUDGET,
@@ -116,7 +119,7 @@ def measure(
     user = None if given is None else Session(given, providers, threads=threads)
 
     def work(feed: Feed) -> tuple[Feed, Any, Any, Any]:
-        other = deployed.run(feed)
+        other = running.run(feed)
         found, real = sums.run(feed, other)
         return feed, other, found, real if user is None else user.run(feed)
 

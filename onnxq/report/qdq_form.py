@@ -22,6 +22,7 @@ from onnxq.errors import UnsupportedModelError
 from onnxq.graph import Model, constant_value, insert_node, remove_node
 from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.pipeline import Context
+from onnxq.report.clips import unclip
 from onnxq.targets import get_target
 
 MICROSOFT = "com.microsoft"
@@ -35,16 +36,18 @@ class _Form:
     Attributes:
         op: the operator on floats.
         real: positions of (codes, scale, zero point) of each operand.
-        result: positions of the result's scale and zero point.
+        result: positions of the result's scale and zero point; None where it stays in float.
         bias: position of the bias, which is on the scale of the first operand times the second's.
+        real_bias: position of a bias in float that an Add takes in.
         axis: axis of per-channel scales of the second operand.
     """
 
     op: str
     real: tuple[tuple[int, int, int], ...]
-    result: tuple[int, int]
+    result: tuple[int, int] | None
     bias: int | None = None
     axis: int = 0
+    real_bias: int | None = None
 
 
 _ONE = ((0, 1, 2),)
@@ -61,6 +64,7 @@ _FORMS: dict[str, _Form] = {
     "QLinearGlobalAveragePool": _Form("GlobalAveragePool", _ONE, (3, 4)),
     "QLinearSoftmax": _Form("Softmax", _ONE, (3, 4)),
     "QLinearReduceMean": _Form("ReduceMean", _ONE, (3, 4)),
+    "MatMulIntegerToFloat": _Form("MatMul", ((0, 2, 4), (1, 3, 5)), None, axis=-1, real_bias=6),
     "QLinearWhere": _Form("Where", ((1, 2, 3), (4, 5, 6)), (7, 8)),
 }  # fmt: skip
 
@@ -70,7 +74,7 @@ def qdq_form(model: Model) -> Model:
 
     The result computes the same function up to the rounding of codes: floats are exact where the
     integer kernel is, and codes differ by one at most, at ties. Dynamic quantization
-    (``ConvInteger``, ``MatMulInteger``) stays.
+    (``ConvInteger``, ``MatMulInteger``, ``MatMulIntegerToFloat`` of computed scales) stays.
 
     Raises:
         UnsupportedModelError: an operator is laid out with the channels last, or the model's
@@ -81,6 +85,7 @@ def qdq_form(model: Model) -> Model:
     found = model.clone()
     for node in [n for n in found.graph.nodes if _is_integer(n)]:
         _Rewriter(found, node).run()
+    unclip(found)
     found.sort()
     if found.opset < _PER_AXIS_OPSET:
         ctx = Context(target=get_target("generic"))
@@ -95,6 +100,8 @@ def qdq_form(model: Model) -> Model:
 
 
 def _is_integer(node: gs.Node) -> bool:
+    if node.op == "MatMulIntegerToFloat":  # with scales chosen in the run it is dynamic
+        return all(constant_value(node.inputs[i]) is not None for i in (2, 3))
     return node.op in _FORMS or (node.op == "QLinearConcat" and node.domain == MICROSOFT)
 
 
@@ -132,12 +139,33 @@ class _Rewriter:
         self._attributes(node, operands)
         result = self._variable(f"{codes.name}__real")
         insert_node(self.model, form.op, operands, [result], self.attrs, name=name, like=node)
-        scale, zero = form.result
-        if not self._has(scale):  # a QGemm without a result scale hands on floats
+        if form.real_bias is not None and self._has(form.real_bias):
+            insert_node(self.model, "Add", [result, self._exact(form)], [codes],
+                        name=self.model.unique_name(f"{name}__bias"))  # fmt: skip
+            return
+        scale, zero = form.result or (len(self.inputs), 0)
+        if not self._has(scale):  # hands on floats, as a QGemm without a result scale does
             insert_node(self.model, "Identity", [result], [codes],
                         name=self.model.unique_name(f"{name}__result"))  # fmt: skip
             return
         self._node("QuantizeLinear", [result, *self._parameters(scale, zero)], codes, None)
+
+    def _exact(self, form: _Form) -> gs.Tensor:
+        """The bias that is given in float, as int32 codes where these stand for it exactly."""
+        bias = self.inputs[form.real_bias or 0]
+        value = constant_value(bias)
+        scales = [constant_value(self.inputs[places[1]]) for places in form.real]
+        if value is None or scales[0] is None or scales[1] is None:
+            return bias
+        unit = np.asarray(scales[0].reshape(()) * scales[1], np.float32)
+        codes = np.rint(value.astype(np.float64) / unit)
+        if np.abs(codes).max() >= 1 << 31 or np.any(np.float32(codes) * unit != value):
+            return bias
+        stored = gs.Constant(self.model.unique_name(f"{bias.name}__q"), codes.astype(np.int32))
+        scale = gs.Constant(self.model.unique_name(f"{bias.name}__scale"), unit)
+        result = self._variable(f"{bias.name}__real")
+        self._node("DequantizeLinear", [stored, scale], result, 0 if unit.size > 1 else None)
+        return result
 
     def _attributes(self, node: gs.Node, operands: list[gs.Tensor]) -> None:
         """Attributes as ONNX's own operator of the model's opset has them."""

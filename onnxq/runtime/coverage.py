@@ -22,6 +22,8 @@ _MOVES = frozenset({
     "ReduceMax", "ReduceMin", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile",
     "Transpose", "Unsqueeze", "Identity",
 })  # fmt: skip
+#: Run on codes where a model says so; between Q and DQ they never do.
+_ON_CODES = frozenset({"ArgMax", "Clip", "Concat", "Pad"})
 #: Moves that compute: they are never merged with their neighbours.
 _KEPT = frozenset({"MaxPool", "NhwcMaxPool", "ReduceMax", "ReduceMin", "Resize"})
 _CODES = frozenset({
@@ -101,9 +103,9 @@ def integer_nodes(graph: onnx.GraphProto) -> dict[str, str]:
             found[name] = node.op_type
             if node.op_type.startswith("QLinear") or _requantizes(node):
                 eight_bit.update(node.output)
-        elif node.op_type in (*_MOVES, "ArgMax") and node.input and node.input[0] in eight_bit:
+        elif node.op_type in _MOVES | _ON_CODES and node.input and node.input[0] in eight_bit:
             found[name] = f"{node.op_type.removeprefix('Nhwc')} (8 bit)"
-            eight_bit.update(node.output if node.op_type in _MOVES else ())
+            eight_bit.update(node.output if node.op_type != "ArgMax" else ())
     return found
 
 

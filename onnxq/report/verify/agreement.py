@@ -15,6 +15,7 @@ from onnxq.graph import Model
 from onnxq.integer import Program, Step, encode, execute, lower, run
 from onnxq.integer.arithmetic import accumulate
 from onnxq.integer.kinds import Concat
+from onnxq.report.qdq_form import qdq_form
 from onnxq.report.verify.counts import Counts
 from onnxq.report.verify.generated import GeneratedCodes
 from onnxq.report.verify.runtime import RuntimeCodes
@@ -58,7 +59,7 @@ def verify(
     Raises:
         UnsupportedModelError: a node cannot run on integers alone.
     """
-    program = lower(model)
+    program = lower(qdq_form(model))
     runtime = RuntimeCodes(model, program, providers)
     layers = {s.output: _Layer() for s in program.steps}
     frames = 0
