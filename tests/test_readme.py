@@ -59,8 +59,8 @@ def test_the_pass_does_what_it_says(folder: Path) -> None:
 
 
 def test_shell_lines_run(folder: Path) -> None:
-    (lines,), (pipeline,) = blocks("sh"), blocks("bash")
-    for line in (lines + pipeline).strip().splitlines():
+    (lines,), (pipeline,), (modes,) = blocks("sh"), blocks("bash"), blocks("console")
+    for line in (lines + pipeline + modes).strip().splitlines():
         command = shlex.split(line)
         assert command[0] == "onnxq"
         done = subprocess.run(

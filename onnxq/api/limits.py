@@ -8,6 +8,7 @@ from onnxq.errors import OptionError, UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.passes.plan.plan_kernels import PlanKernels
+from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.passes.plan.set_precision import SetPrecision
 from onnxq.pipeline import Recipe
 from onnxq.quant import PerTensor, dtype
@@ -50,6 +51,9 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     QuantizeLinear exists from opset 10, per-axis scales from 13, 4 and 16 bits from 21, 2 bits
     from 25.
     """
+    stored = next((p for p in recipe.passes if isinstance(p, PlanWeights)), None)
+    if stored is not None:
+        return _for_weights(stored)
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
     formats = {
         dtype(plan.weights or target.weights.dtype),
@@ -65,6 +69,17 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     per_tensor = isinstance(target.weights.granularity, PerTensor)
     if plan.granularity in ("tensor", "model") or (plan.granularity is None and per_tensor):
         return 10, "QuantizeLinear needs opset 10"
+    return 13, "scales per channel need opset 13"
+
+
+def _for_weights(stored: PlanWeights) -> tuple[int, str]:
+    """The same for a recipe that stores weights: DequantizeLinear in blocks needs 21."""
+    if stored.weights.bits == 2:
+        return 25, f"{stored.weights} needs opset 25"
+    if stored.weights.bits < 8:
+        return 21, f"{stored.weights} needs opset 21"
+    if stored.block:
+        return 21, "scales in blocks need opset 21"
     return 13, "scales per channel need opset 13"
 
 

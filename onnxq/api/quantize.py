@@ -13,10 +13,12 @@ from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
+from onnxq.api.modes import WeightOptions, changed, recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
+from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.progress import Progress, Silent
@@ -37,10 +39,13 @@ def quantize(
     data: Any = None,
     target: str | Target = "auto",
     recipe: str | Recipe = "balanced",
+    mode: str = "static",
     calibration: str | None = None,
     weights: str | None = None,
     activations: str | None = None,
     granularity: str | None = None,
+    block: int | None = None,
+    asymmetric: bool = False,
     format: str = "qdq",  # noqa: A002 (the name is fixed)
     exclude: Sequence[str] = (),
     exclude_from: str | PathLike[str] | None = None,
@@ -76,11 +81,15 @@ def quantize(
             an iterable of ``{input name: array}``, or an array for a model of one input.
         target: a hardware profile or its name; ``"auto"`` fits this machine.
         recipe: a recipe, its name, its text, or a TOML file.
+        mode: ``"static"`` (scales of activations measured on data), ``"dynamic"`` (computed in
+            each run) or ``"weights"`` (layers compute in float); the last two need no data.
         calibration: range method of activations, instead of the recipe's.
         weights: number format of weights, instead of the target's.
         activations: number format of activations, likewise.
         granularity: ``"tensor"`` or ``"channel"`` scales for weights; ``"model"``, for comparison:
             one scale for all weights, and one for all activations.
+        block: in mode weights, how many values share a scale; 0 for whole rows.
+        asymmetric: in mode weights, whether each scale has a zero point of its own.
         format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside) or
             ``"qoperator"`` (operators on codes, without floats between layers).
         exclude: patterns of nodes to keep in float: globs, ``op:TYPE``, ``re:…``, ``from:A,to:B``.
@@ -97,8 +106,8 @@ def quantize(
             None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
-        domains: whose operators ``"qoperator"`` may use: ``"microsoft"`` (ONNX's and those of ONNX
-            Runtime, the default) or ``"standard"`` (ONNX's alone).
+        domains: whose operators ``"qoperator"`` and mode dynamic may use: ``"microsoft"`` (ONNX's
+            and those of ONNX Runtime, the default) or ``"standard"`` (ONNX's alone).
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -125,31 +134,58 @@ def quantize(
     """
     progress = progress or Silent()
     profile = with_arithmetic(get_target(target), rounding, bias_bits)
-    changes = Changes(
-        calibration=calibration,
-        weights=weights,
-        activations=activations,
-        granularity=granularity,
-        format=format,
-        exclude=(*exclude, *excluded_by(exclude_from)),
-        overrides=None if overrides is None else str(overrides),
-        io_dtype=io_dtype,
-        domains=domains,
-    )
-    check_format(format, profile)
-    limits = find_limits(profile, max_opset, runtime_version)
-    steps = legalized(change(Recipe.resolve(recipe), changes), profile)
+    recipe = recipe_of(mode, recipe)
+    excluded = (*exclude, *excluded_by(exclude_from))
     chosen = parse_providers(providers)
+    if mode == "static":
+        refuse(mode, {"block": block, "asymmetric": asymmetric}, profile, data)
+        changes = Changes(
+            calibration=calibration,
+            weights=weights,
+            activations=activations,
+            granularity=granularity,
+            format=format,
+            exclude=excluded,
+            overrides=None if overrides is None else str(overrides),
+            io_dtype=io_dtype,
+            domains=domains,
+        )
+        check_format(format, profile)
+        steps = legalized(change(Recipe.resolve(recipe), changes), profile)
+    else:
+        useless = {
+            "calibration": calibration, "activations": activations, "overrides": overrides,
+            "statistics": statistics, "io_dtype": io_dtype, "keep_unfused": keep_unfused,
+            "format": None if format == "qdq" else format, "report_data": report_data,
+            "min_sqnr": min_sqnr, "bench": bench, "require_speedup": require_speedup,
+        }  # fmt: skip
+        refuse(mode, useless, profile, data)
+        wanted = WeightOptions(
+            weights=weights, granularity=granularity, block=block, asymmetric=asymmetric,
+            exclude=excluded,
+        )  # fmt: skip
+        steps = changed(Recipe.resolve(recipe), wanted)
+        profile = standard_only(profile, domains)
+    limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
     refuse_quantized(work)
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
     planned_for = replace(profile, opset=min(profile.opset, limits.opset))
-    run = open_calibration(
-        work, data, report_data=report_data, preprocess=preprocess, random=random_data, seed=seed,
-        statistics=statistics, providers=chosen, progress=progress,
-    )  # fmt: skip
+    run = None
+    if mode == "static" or data is not None or random_data:
+        run = open_calibration(
+            work, data, report_data=report_data, preprocess=preprocess, random=random_data,
+            seed=seed, statistics=statistics, providers=chosen, progress=progress,
+        )  # fmt: skip
+    if mode != "static" or run is None:
+        effort = Effort(EFFECTS_S if report_detail == "full" else 0.0, metric)
+        timed = bench or require_speedup is not None
+        call = Call(steps, planned_for, limits, effort, timed, chosen, progress)
+        result = without_ranges(work, run, call)
+        demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
+        return result
     bytes_float = work.message_bytes()
     before = [p for p in steps.passes if p.stage < Stage.EMIT]
     after = [p for p in steps.passes if p.stage >= Stage.EMIT and not isinstance(p, FORMS)]

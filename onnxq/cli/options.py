@@ -23,6 +23,28 @@ RecipeText = Annotated[
         rich_help_panel="What to make",
     ),
 ]  # fmt: skip
+Mode = Annotated[
+    str,
+    typer.Option(
+        "--mode", metavar="M", rich_help_panel="What to make",
+        help="static, dynamic (scales computed in each run) or weights (layers compute in float); "
+        "the last two need no data.",
+    ),
+]  # fmt: skip
+Block = Annotated[
+    int | None,
+    typer.Option(
+        "--block", metavar="N", rich_help_panel="What to make",
+        help="In mode weights: values that share a scale, 32, 64 or 128; default: whole rows.",
+    ),
+]  # fmt: skip
+Asymmetric = Annotated[
+    bool,
+    typer.Option(
+        "--asymmetric", metavar="", rich_help_panel="What to make",
+        help="In mode weights: a zero point for each scale.",
+    ),
+]  # fmt: skip
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Result as JSON on standard output.")
 ]

@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from onnxq.cli.options import AsJson, Debug, ModelFile, Quiet, RecipeText, Target
+from onnxq.cli.options import (
+    AsJson,
+    Asymmetric,
+    Block,
+    Debug,
+    Mode,
+    ModelFile,
+    Quiet,
+    RecipeText,
+    Target,
+)
 
 _MAKE, _DATA, _WHERE, _DEMAND = (
     "What to make", "Data", "What to leave out or change", "What to demand",
@@ -28,6 +38,7 @@ def quantize(
     ] = None,
     target: Target = "auto",
     recipe: RecipeText = "balanced",
+    mode: Mode = "static",
     calibration: Annotated[
         str | None,
         typer.Option(
@@ -50,10 +61,12 @@ def quantize(
         typer.Option(
             metavar="G",
             rich_help_panel=_MAKE,
-            help="Scales of weights: tensor or channel. model: one for all weights, one for all "
+            help="Scales of weights: tensor, channel or block:N. model: one for all weights, one for all "
             "activations, to compare with.",
         ),
     ] = None,
+    block: Block = None,
+    asymmetric: Asymmetric = False,
     format_: Annotated[
         Literal["qdq", "qdq-float", "qoperator"],
         typer.Option(
@@ -67,7 +80,7 @@ def quantize(
         Literal["microsoft", "standard"] | None,
         typer.Option(
             rich_help_panel=_MAKE,
-            help="Operators that qoperator may use: ONNX Runtime's too (default), or ONNX's alone.",
+            help="Operators that qoperator and dynamic may use: ONNX Runtime's too (default), or ONNX's alone.",
         ),
     ] = None,
     io_dtype: Annotated[
@@ -224,11 +237,12 @@ def quantize(
     if statistics is not None and not statistics.exists():
         check_output(statistics)
 
+    from onnxq.api.modes import recipe_of
     from onnxq.pipeline import Recipe
     from onnxq.targets import get_target
 
     get_target(target)
-    passes = Recipe.resolve(recipe)
+    passes = Recipe.resolve(recipe_of(mode, recipe))
 
     from onnxq.api import quantize as run_quantize
 
@@ -238,10 +252,13 @@ def quantize(
             data=data,
             target=target,
             recipe=passes,
+            mode=mode,
             calibration=calibration,
             weights=weights,
             activations=activations,
             granularity=granularity,
+            block=block,
+            asymmetric=asymmetric,
             format=format_,
             exclude=tuple(exclude or ()),
             exclude_from=exclude_from,

@@ -11,6 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnxq.errors import OnnxqError
 from onnxq.graph import attributes, value_info
 from onnxq.graph.carried import Carried, CarriedGraph, CarriedNode, unchanged
+from onnxq.graph.deferred import Deferred
 from onnxq.graph.external import ExternalWriter
 from onnxq.graph.header import set_metadata, set_opsets
 from onnxq.graph.homes import census
@@ -205,6 +206,7 @@ class Exporter:
 
 
 def _array(constant: gs.Constant) -> np.ndarray[Any, Any]:
-    array = np.asarray(constant.values)
+    values = constant._values
+    array = values.load() if isinstance(values, Deferred) else np.asarray(constant.values)
     wanted = constant._export_dtype
     return array if wanted is None else array.astype(np.dtype(wanted))

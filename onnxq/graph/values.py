@@ -68,10 +68,14 @@ class StoredValues(LazyValues):  # type: ignore[misc]
             UnsupportedModelError: the element type has no numpy dtype, or the data is segmented.
         """
         if self.array is None:
-            array = self._decode()
-            array.flags.writeable = False
-            self.array = array
+            self.array = self.read()
         return self.array
+
+    def read(self) -> NDArray[Any]:
+        """As ``load``, but nothing is kept: the next call reads again."""
+        array = self._decode()
+        array.flags.writeable = False
+        return array
 
     def data(self) -> Any | None:
         """The bytes as ``raw_data`` would hold them; None where they are in a typed field."""

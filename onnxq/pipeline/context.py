@@ -18,6 +18,7 @@ from onnxq.pipeline.groups import Group
 from onnxq.pipeline.journal import Decline, Journal
 from onnxq.pipeline.plan import QuantPlan
 from onnxq.quant import QParams
+from onnxq.quant.blocks import Blocks
 from onnxq.targets import Target
 
 Probe = Callable[[Model], dict[str, "TensorFact"]]
@@ -55,6 +56,7 @@ class Context:
         plan: what is to be quantized, and how.
         statistics: what observers measured, by tensor name.
         qparams: scales and zero points chosen so far, by tensor name.
+        blocks: scales and zero points of weights in blocks, by tensor name.
         integers: integer weights and biases chosen so far, by tensor name.
         biases: corrected biases, in float, by tensor name.
         facts: types and shapes by tensor name.
@@ -71,6 +73,7 @@ class Context:
     plan: QuantPlan = field(default_factory=QuantPlan)
     statistics: Statistics = field(default_factory=Statistics)
     qparams: dict[str, QParams] = field(default_factory=dict)
+    blocks: dict[str, Blocks] = field(default_factory=dict)
     integers: dict[str, object] = field(default_factory=dict)
     biases: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     facts: dict[str, TensorFact] = field(default_factory=dict)

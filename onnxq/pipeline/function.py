@@ -129,6 +129,7 @@ def copy_context(ctx: Context) -> Context:
             precisions=dict(ctx.plan.precisions),
         ),
         qparams=dict(ctx.qparams),
+        blocks=dict(ctx.blocks),
         integers=dict(ctx.integers),
         facts=dict(ctx.facts),
         journal=Journal(copy.deepcopy(ctx.journal.records), list(ctx.journal.warnings)),

@@ -16,6 +16,9 @@ _PLAN = "keep-output-layers,keep-wide-joins"
 _GATED = "keep-gated-depthwise"
 
 _EMIT = "insert-qdq,pack-weights,hold-float"
+# without a run: no shapes are measured, and the runtime fuses what it fuses in float too
+_PREPARE = _CANONICAL.removesuffix(",measure-shapes")
+_DYNAMIC = "insert-dynamic,insert-dynamic-lstm,store-weights"
 
 RECIPES: dict[str, str] = {
     "fast": (
@@ -32,5 +35,16 @@ RECIPES: dict[str, str] = {
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
         f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),
+    "dynamic-fast": f"{_PREPARE},plan-dynamic,plan-weights,round-weights,{_DYNAMIC}",
+    "dynamic": f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},{_DYNAMIC}",
+    "weights-fast": f"{_PREPARE},plan-weights,round-weights,store-weights",
+    "weights": f"{_PREPARE},plan-weights,round-weights{{method=mse}},store-weights",
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""
+
+MODES: dict[str, dict[str, str]] = {
+    "static": {"fast": "fast", "balanced": "balanced", "best": "best"},
+    "dynamic": {"fast": "dynamic-fast", "balanced": "dynamic", "best": "dynamic"},
+    "weights": {"fast": "weights-fast", "balanced": "weights", "best": "weights"},
+}
+"""By mode, what the three names of recipes stand for."""

@@ -24,10 +24,14 @@ class PerAxis:
 
 @dataclass(frozen=True)
 class PerBlock:
-    """One scale for each run of *size* values along *axis*."""
+    """One scale for each run of *size* values along *axis*; 0 is the whole length.
+
+    Where *flat*, the axes from *axis* on count as one.
+    """
 
     axis: int
     size: int
+    flat: bool = False
 
 
 Granularity: TypeAlias = PerTensor | PerAxis | PerBlock

@@ -204,7 +204,9 @@ def _planned_float(layer: Layer) -> bool:
     """Whether a layer without a kernel is what onnxq keeps in float between integer ones."""
     node = layer.node
     moves = node.op in MOVES | {"Pad"}
+    stored = " × " in layer.precision
     float_weight = node.op in ("Conv", "ConvTranspose", "Gemm") and layer.weights is None
+    float_weight = float_weight and not stored
     return moves or float_weight or layer.precision == "float"
 
 

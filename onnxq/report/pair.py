@@ -13,6 +13,7 @@ from onnxq.passes.canonical.name_nodes import NameNodes
 from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.pipeline import Context
 from onnxq.report.qdq_form import qdq_form
+from onnxq.report.stored_form import stores_weights
 from onnxq.targets import get_target
 
 _INTEGER = frozenset({
@@ -81,7 +82,8 @@ def _level(original: Model, qdq: Model) -> None:
 
 def is_quantized(model: Model) -> bool:
     """Whether a node of *model* makes, reads or computes on codes."""
-    return any(n.op in _INTEGER or n.op.startswith("QLinear") for n in model.nodes())
+    marks = (n.op in _INTEGER or n.op.startswith("QLinear") for n in model.nodes())
+    return any(marks) or stores_weights(model)
 
 
 def _named(model: Model) -> Model:

@@ -23,6 +23,7 @@ from onnxq.graph import Model, constant_value, insert_node, remove_node
 from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.pipeline import Context
 from onnxq.report.clips import unclip
+from onnxq.report.stored_form import to_dequantize
 from onnxq.targets import get_target
 
 MICROSOFT = "com.microsoft"
@@ -80,9 +81,10 @@ def qdq_form(model: Model) -> Model:
         UnsupportedModelError: an operator is laid out with the channels last, or the model's
             opset cannot be raised to 13, which has DequantizeLinear for each channel.
     """
-    if not any(_is_integer(node) for node in model.graph.nodes):
-        return model.clone()
     found = model.clone()
+    to_dequantize(found)
+    if not any(_is_integer(node) for node in model.graph.nodes):
+        return found
     for node in [n for n in found.graph.nodes if _is_integer(n)]:
         _Rewriter(found, node).run()
     unclip(found)

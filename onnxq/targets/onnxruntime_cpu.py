@@ -52,6 +52,7 @@ X86_VNNI = Target(
     rules=RULES,
     folds_casts=True,
     rounds_float_weights=True,
+    domains=("com.microsoft",),
 )
 X86_AVX2 = replace(
     X86_VNNI,

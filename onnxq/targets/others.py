@@ -45,6 +45,7 @@ OPENVINO = replace(
     folds_casts=False,
     rounds_float_weights=False,
     lacks={"4": "OpenVINO has no integer kernels for weights of 4 bits"},
+    domains=(),
 )
 GENERIC = replace(
     X86_VNNI,
@@ -54,4 +55,5 @@ GENERIC = replace(
     rules={**RULES, "ConvTranspose": _TRANSPOSED},
     removes_absorbed=False,
     folds_casts=False,
+    domains=(),
 )

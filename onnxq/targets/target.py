@@ -104,6 +104,7 @@ class Target:
         max_opset: the highest opset that the runtime reads.
         quantized_bias: whether the bias becomes int32 at s_x·s_w, or stays in floating point.
         removes_absorbed: whether absorbed activations are taken out of the graph.
+        domains: domains of operators beside ONNX's own that its runtime has.
         integer: how it computes where it has no floating point; then every node has to run on
             integers. None where a runtime decides.
         folds_casts: its runtime computes a Cast of a constant when it loads the model, so that
@@ -122,6 +123,7 @@ class Target:
     max_opset: int = 26
     quantized_bias: bool = True
     removes_absorbed: bool = True
+    domains: tuple[str, ...] = ()
     integer: Arithmetic | None = None
     folds_casts: bool = False
     rounds_float_weights: bool = False

@@ -1,0 +1,211 @@
+"""store-weights: weights as codes, made floats again in front of layers that compute in float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from onnxq.graph import Model, attribute, replace_input
+from onnxq.passes._scope import Scope, present
+from onnxq.passes.emit._codes import Codes
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.weight_sites import STORED
+from onnxq.quant.blocks import Blocks
+
+_FLOAT = int(onnx.TensorProto.FLOAT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreWeights(Pass):
+    """Store planned weights as codes with their scales.
+
+    What it does
+        In front of a layer the codes become floats: by DequantizeLinear, or by Cast and Mul where
+        the runtime computes these at load. Of a large table only the rows that a Gather takes
+        are converted. A Gemm with a large weight becomes MatMul and Add.
+
+    Why
+        ONNX Runtime makes a MatMulNBits of DequantizeLinear and MatMul, which reads the codes: it
+        pays where memory is what limits. In front of anything else it would convert the weight
+        in each run; what it computes at load costs no time later.
+
+    Example
+        ``store-weights{load_below_mb=0}``
+
+    When it declines
+        Never: planning has left out what cannot be stored.
+
+    Numerics
+        The layer computes in float on the values that the codes stand for.
+
+    Source
+        ONNX operator DequantizeLinear-21; ONNX Runtime, DQ + MatMul to MatMulNBits and constant
+        folding, read off optimized graphs.
+
+    Attributes:
+        load_below_mb: weights of fewer megabytes in float32 are converted at load.
+    """
+
+    name: ClassVar[str] = "store-weights"
+    stage: ClassVar[Stage] = Stage.EMIT
+    preserves: ClassVar[float | None] = None
+
+    load_below_mb: float = 1.0
+
+    def run(self, model: Model, ctx: Context) -> None:
+        writer = _Writer(model, ctx, int(self.load_below_mb * 2**20))
+        for node in list(model.nodes()):
+            planned = ctx.plan.nodes.get(node.name)
+            if planned is None or planned.kernel != STORED:
+                continue
+            for index in planned.inputs:
+                if node.inputs[index].name in ctx.blocks:
+                    writer.write(node, index)
+
+
+class _Writer:
+    def __init__(self, model: Model, ctx: Context, threshold: int) -> None:
+        self.model, self.ctx, self.threshold = model, ctx, threshold
+        self.scope, self.codes = Scope(model), Codes(model, ctx)
+        self.made: dict[tuple[str, int, bool], gs.Tensor] = {}
+
+    def write(self, node: gs.Node, index: int) -> None:
+        """Let input *index* of *node* read what its weight's codes stand for."""
+        weight, op = node.inputs[index], node.op
+        blocks, folds = self.ctx.blocks[weight.name], self.ctx.target.folds_casts
+        large = 4 * int(np.prod(weight.shape)) >= self.threshold
+        if op == "Gather" and large and blocks.count == 1 and blocks.dtype.bits == 8:
+            self._gather(node, weight, blocks)
+            return
+        if op == "Gemm" and large and folds and not attribute(node, "transA", 0):
+            self._product(node, weight, blocks)
+            return
+        product = op == "MatMul" and index == 1 and len(weight.shape) == 2
+        make = self._cast if folds and not (large and product) else self._dequantize
+        key = (weight.name, id(self.scope.graph(node)), make is self._cast)
+        if key not in self.made:
+            self.made[key] = make(node, weight, blocks)
+        replace_input(node, index, self.made[key])
+
+    def _dequantize(self, node: gs.Node, weight: gs.Tensor, blocks: Blocks) -> gs.Tensor:
+        """DequantizeLinear, by rows where a row is one block."""
+        name, shape = weight.name, tuple(int(d) for d in weight.shape)
+        scale, zero = blocks.scale, blocks.zero_point
+        attrs: dict[str, Any] = {"axis": blocks.axis, "block_size": blocks.size}
+        view = (*shape[: blocks.axis], -1) if blocks.flat else shape
+        kept = [axis for axis, d in enumerate(scale.shape) if d > 1]
+        if blocks.count == 1 and len(kept) <= 1:
+            attrs = {"axis": kept[0] if kept else 0}
+            scale, zero = scale.reshape(-1), zero.reshape(-1)
+            view = shape
+        view = tuple(int(np.prod(shape[blocks.axis :])) if d == -1 else d for d in view)
+        inputs = [self.codes.of(weight, view), self.codes.constant(f"{name}__scale", scale)]
+        if zero.any():
+            stored = zero.astype(blocks.stored)
+            inputs.append(self.codes.constant(f"{name}__zero_point", stored))
+        real = self._node(node, "DequantizeLinear", inputs, f"{name}__dq", attrs)
+        return real if view == shape else self._shaped(node, real, f"{name}__shaped", shape)
+
+    def _cast(self, node: gs.Node, weight: gs.Tensor, blocks: Blocks) -> gs.Tensor:
+        """Cast and Mul, which are computed at load."""
+        name, shape = weight.name, tuple(int(d) for d in weight.shape)
+        lead = shape[: blocks.axis]
+        behind = () if blocks.flat else shape[blocks.axis + 1 :]
+        whole = blocks.count == 1
+        length = int(np.prod(shape[blocks.axis :])) if blocks.flat else shape[blocks.axis]
+        if whole:
+            wide = shape
+            scaled = (*lead, 1, *behind, *(1 for _ in shape[len(lead) + 1 + len(behind) :]))
+        elif length % blocks.size:
+            return self._dequantize(node, weight, blocks)
+        else:
+            wide = (*lead, blocks.count, blocks.size, *behind)
+            scaled = (*lead, blocks.count, 1, *behind)
+        real = self._node(
+            node, "Cast", [self.codes.of(weight, wide)], f"{name}__cast", {"to": _FLOAT}
+        )
+        if blocks.zero_point.any():
+            zero = blocks.zero_point.reshape(scaled).astype(blocks.stored)
+            inputs = [self.codes.constant(f"{name}__zero_point", zero)]
+            off = self._node(node, "Cast", inputs, f"{name}__zero", {"to": _FLOAT})
+            real = self._node(node, "Sub", [real, off], f"{name}__sub")
+        scale = self.codes.constant(f"{name}__scale", blocks.scale.reshape(scaled))
+        real = self._node(node, "Mul", [real, scale], f"{name}__dq")
+        return real if wide == shape else self._shaped(node, real, f"{name}__shaped", shape)
+
+    def _gather(self, node: gs.Node, weight: gs.Tensor, blocks: Blocks) -> None:
+        """Take codes and scales of the rows, then convert these."""
+        name, own = weight.name, node.name
+        lead = tuple(int(d) for d in weight.shape[:1])
+        rank = (1,) * (len(weight.shape) - 1)
+        scale = self.codes.constant(f"{name}__scale", blocks.scale.reshape(*lead, *rank))
+        shape = tuple(int(d) for d in weight.shape)
+        indices, result = node.inputs[1], node.outputs[0]
+        rows = []
+        for table, what in ((self.codes.of(weight, shape), "codes"), (scale, "scales")):
+            rows.append(self._node(node, "Gather", [table, indices], f"{own}__{what}", {"axis": 0}))
+        real = self._node(node, "Cast", [rows[0]], f"{own}__cast", {"to": _FLOAT})
+        zero = blocks.zero_point
+        if zero.any():
+            stored = zero.reshape(*lead, *rank).astype(np.float32)
+            table = self.codes.constant(f"{name}__zero_point", stored)
+            off = self._node(node, "Gather", [table, indices], f"{own}__zeros", {"axis": 0})
+            real = self._node(node, "Sub", [real, off], f"{own}__sub")
+        node.outputs.clear()
+        node.name = ""
+        self.scope.insert(node, "Mul", [real, rows[1]], [result], name=own)
+        self.scope.remove(node)
+
+    def _product(self, node: gs.Node, weight: gs.Tensor, blocks: Blocks) -> None:
+        """A Gemm as MatMul and Add, its weight as [values, channels]."""
+        name, result, label = node.name, node.outputs[0], f"{node.name}__weight"
+        turned = bool(attribute(node, "transB", 0))
+        shape = tuple(int(d) for d in weight.shape)
+        scale, zero = blocks.scale * np.float32(attribute(node, "alpha", 1.0)), blocks.zero_point
+        if turned:
+            shape, scale, zero = shape[::-1], scale.T, zero.T
+        turn, as_ = (np.transpose, "_turned") if turned else (None, "")
+        attrs: dict[str, Any] = {"axis": 0, "block_size": blocks.size}
+        if blocks.count == 1:
+            attrs, scale, zero = {"axis": 1}, scale.reshape(-1), zero.reshape(-1)
+        inputs: list[gs.Tensor] = [
+            self.codes.of(weight, shape, turn, as_),
+            self.codes.constant(f"{label}_scale", scale),
+        ]
+        if zero.any():
+            stored = zero.astype(blocks.stored)
+            inputs.append(self.codes.constant(f"{label}_zero_point", stored))
+        real = self._node(node, "DequantizeLinear", inputs, f"{label}_dq", attrs)
+        x, bias = node.inputs[0], node.inputs[2] if present(node, 2) else None
+        beta = np.float32(attribute(node, "beta", 1.0))
+        if bias is not None and beta != 1:
+            factor = self.codes.constant(f"{name}__beta", np.asarray(beta))
+            bias = self._node(node, "Mul", [bias, factor], f"{name}__bias")
+        node.outputs.clear()
+        node.name = ""
+        last = result if bias is None else gs.Variable(self.model.unique_name(f"{name}__product"))
+        self.scope.insert(node, "MatMul", [x, real], [last], name=name)
+        if bias is not None:
+            add = self.model.unique_name(f"{name}__add")
+            self.scope.insert(node, "Add", [last, bias], [result], name=add)
+        self.scope.remove(node)
+
+    def _shaped(
+        self, node: gs.Node, real: gs.Tensor, name: str, shape: tuple[int, ...]
+    ) -> gs.Tensor:
+        target = self.codes.constant(f"{name}__to", np.array(shape, np.int64))
+        return self._node(node, "Reshape", [real, target], name)
+
+    def _node(
+        self, beside: gs.Node, op: str, inputs: list[gs.Tensor], name: str,
+        attrs: dict[str, Any] | None = None,
+    ) -> gs.Variable:  # fmt: skip
+        """A node of type *op* in the graph of *beside*, with a result called *name*."""
+        result = gs.Variable(self.model.unique_name(name))
+        label = self.model.unique_name(f"{name}_node")
+        self.scope.insert(beside, op, inputs, [result], attrs, name=label)
+        return result

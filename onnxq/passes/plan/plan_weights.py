@@ -1,0 +1,86 @@
+"""plan-weights: which weights are stored in few bits, for layers that compute in float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from onnxq.errors import OptionError
+from onnxq.graph import Model
+from onnxq.passes.plan._weights import candidates, size_of
+from onnxq.pipeline import Context, NodePlan, Pass, Stage
+from onnxq.pipeline.weight_sites import STORED, run_of
+from onnxq.quant import DType, QuantSpec, dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanWeights(Pass):
+    """Choose the weights that are stored as integers for layers that compute in float.
+
+    What it does
+        Marks the stored weights of MatMul, Gemm, Conv, ConvTranspose, RNN, GRU and LSTM and the
+        tables of Gather, in sub-graphs too, unless the layer is planned otherwise already. Scales
+        belong to blocks along the axis that is summed over, or to whole rows.
+
+    Why
+        Large models are read rather than computed: a quarter or an eighth of the bytes is a
+        smaller file, less memory, and for products of vectors less time. No data is needed.
+
+    Example
+        ``plan-weights{weights=int4,block=32}``
+
+    When it declines
+        Weights of fewer than ``min_values`` stay as they are: scales and nodes would take what
+        the codes save.
+
+    Numerics
+        Symmetric: the zero point is 0. Else codes are unsigned and each block has a zero point.
+
+    Source
+        ONNX operator DequantizeLinear-21 (block_size); Dettmers and Zettlemoyer 2022, "The case
+        for 4-bit precision", https://arxiv.org/abs/2212.09720 (blocks of weights).
+
+    Attributes:
+        weights: format of the codes.
+        block: values of a block; 0 for whole rows.
+        symmetric: whether the zero point is 0.
+        min_values: smallest weight.
+    """
+
+    name: ClassVar[str] = "plan-weights"
+    stage: ClassVar[Stage] = Stage.PLAN
+    preserves: ClassVar[float | None] = 0.0
+
+    weights: DType = dtype("int8")
+    block: int = 0
+    symmetric: bool = True
+    min_values: int = 256
+
+    def __post_init__(self) -> None:
+        if self.block and (self.block < 16 or self.block & (self.block - 1)):
+            raise OptionError(
+                f"plan-weights: blocks of {self.block} values",
+                why="runtimes have kernels for powers of two from 16",
+                hint="32, 64 or 128",
+            )
+
+    def run(self, model: Model, ctx: Context) -> None:
+        bits = self.weights.bits
+        kind = dtype(f"int{bits}" if self.symmetric else f"uint{bits}")
+        spec = QuantSpec(dtype=kind, symmetric=self.symmetric, narrow_range=bits == 8 and kind.signed)
+        for node in candidates(model, ctx):
+            found = []
+            for index in range(len(node.inputs)):
+                run = run_of(node, index)
+                if run is None:
+                    continue
+                tensor = node.inputs[index]
+                if size_of(tensor) < self.min_values:
+                    ctx.decline(node, f"'{tensor.name}' has fewer than {self.min_values} values")
+                    continue
+                own = replace(spec, granularity=replace(run, size=self.block))
+                ctx.plan.tensors.setdefault(tensor.name, own)
+                found.append(index)
+            if found:
+                ctx.plan.nodes[node.name] = NodePlan(node.name, STORED, tuple(found), ())
+                ctx.plan.kept_float.pop(node.name, None)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onnxq.runtime.coverage import kernels, optimized
+from tests.passes.golden import outputs, parse, same_graph
+from tests.passes.stages import run
+
+RECIPE = "plan-weights{%s},round-weights,store-weights{load_below_mb=%s}"
+CONV = """g (float[1,4,6,6] x) => (float[1,8,4,4] y) <float[8,4,3,3] w> { [conv] y = Conv (x, w) }"""
+GEMM = """g (float[2,64] x) => (float[2,8] y) <float[8,64] w, float[8] b>
+    { [gemm] y = Gemm <transB = 1, alpha = 0.5> (x, w, b) }"""
+GATHER = "g (int64[3] i) => (float[3,16] y) <float[32,16] w> { [take] y = Gather (w, i) }"
+RNN = """g (float[5,2,32] x) => (float[5,2,2,4] y) <float[2,4,32] w, float[2,4,4] r>
+    { [rnn] y = RNN <hidden_size = 4, direction = "bidirectional"> (x, w, r) }"""
+
+
+def made(text: str, options: str = "min_values=1", below: float = 1.0, target: str = "x86",
+         opset: int = 21):  # fmt: skip
+    model, ctx = run(text, RECIPE % (options, below), target=target, opset=opset)
+    return model.to_proto(), ctx
+
+
+def close(text: str, proto, share: float, opset: int = 21) -> None:
+    feeds = {
+        "x": np.random.default_rng(0).normal(
+            size=[d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim]
+        ).astype(np.float32)
+    } if proto.graph.input[0].name == "x" else {"i": np.array([0, 31, 5])}  # fmt: skip
+    (real,), (found,) = outputs(parse(text, opset=opset), feeds), outputs(proto, feeds)
+    assert np.abs(found - real).max() < share * np.abs(real).max()
+
+
+def test_what_the_runtime_computes_at_load() -> None:
+    proto, _ = made(CONV)
+    after = """g (float[1,4,6,6] x) => (float[1,8,4,4] y) <int8[8,4,3,3] q, float[8,1,1,1] s>
+        { f = Cast <to = 1> (q)  w = Mul (f, s)  y = Conv (x, w) }"""
+    same_graph(proto.graph, parse(after, opset=21).graph, {})
+    close(CONV, proto, 0.02)
+    assert "Cast" not in {n.op_type for n in optimized(proto).graph.node}
+
+
+def test_other_runtimes_get_dequantize_linear() -> None:
+    proto, _ = made(CONV, target="generic")
+    after = """g (float[1,4,6,6] x) => (float[1,8,4,4] y) <int8[8,4,3,3] q, float[8] s>
+        { w = DequantizeLinear <axis = 0> (q, s)  y = Conv (x, w) }"""
+    same_graph(proto.graph, parse(after, opset=21).graph, {})
+    close(CONV, proto, 0.02)
+
+
+@pytest.mark.parametrize("target", ["x86", "generic"])
+@pytest.mark.parametrize("text", [CONV, GEMM, GATHER, RNN])
+def test_blocks_with_zero_points(text: str, target: str) -> None:
+    options = "weights=int4,block=16,symmetric=false,min_values=1"
+    proto, _ = made(text, options, target=target)
+    if text != RNN:  # random recurrent weights are chaotic: few bits take them elsewhere
+        close(text, proto, 0.35)
+    eight, _ = made(text, options.replace("int4", "int8"), target=target)
+    close(text, eight, 0.02 if text != RNN else 0.1)
+    if text != RNN:
+        assert any(t.data_type == 21 for t in proto.graph.initializer), "4 bits, two to a byte"
+
+
+def test_large_products_read_the_codes() -> None:
+    proto, _ = made(GEMM, "weights=int4,block=32,min_values=1", below=0)
+    assert [n.op_type for n in proto.graph.node] == ["DequantizeLinear", "MatMul", "Add"]
+    close(GEMM, proto, 0.35)
+    from onnxq.graph import Model
+
+    assert kernels(Model.load(proto)) == {"gemm": "MatMulNBits"}
+
+
+def test_rows_of_a_large_table_are_converted_when_taken() -> None:
+    proto, _ = made(GATHER, below=0)
+    after = """g (int64[3] i) => (float[3,16] y) <int8[32,16] q, float[32,1] s>
+        { c = Gather <axis = 0> (q, i)  t = Gather <axis = 0> (s, i)
+          f = Cast <to = 1> (c)  y = Mul (f, t) }"""
+    same_graph(proto.graph, parse(after, opset=21).graph, {})
+    close(GATHER, proto, 0.02)
+
+
+def test_a_shared_weight_is_stored_once() -> None:
+    text = """g (float[1,4,6,6] x) => (float[1,4,6,6] y) <float[4,4,1,1] w>
+        { [one] a = Conv (x, w)  [two] y = Conv (a, w) }"""
+    proto, _ = made(text)
+    assert [n.op_type for n in proto.graph.node] == ["Cast", "Mul", "Conv", "Conv"]
+    untouched, ctx = made(text, "min_values=17")
+    assert [n.op_type for n in untouched.graph.node] == ["Conv", "Conv"]
+    assert {d.node for d in ctx.journal.declines} == {"one", "two"}
