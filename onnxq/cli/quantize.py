@@ -61,8 +61,8 @@ def quantize(
         typer.Option(
             metavar="G",
             rich_help_panel=_MAKE,
-            help="Scales of weights: tensor, channel or block:N. model: one for all weights, one for all "
-            "activations, to compare with.",
+            help="Scales of weights: tensor, channel or block:N. model: one for all weights, "
+            "one for all activations, to compare with.",
         ),
     ] = None,
     block: Block = None,
@@ -80,7 +80,7 @@ def quantize(
         Literal["microsoft", "standard"] | None,
         typer.Option(
             rich_help_panel=_MAKE,
-            help="Operators that qoperator and dynamic may use: ONNX Runtime's too (default), or ONNX's alone.",
+            help="For qoperator and dynamic: ONNX Runtime's operators too (default), or ONNX's.",
         ),
     ] = None,
     io_dtype: Annotated[
