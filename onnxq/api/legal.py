@@ -29,7 +29,7 @@ def with_arithmetic(target: Target, rounding: str | None, bias_bits: int | None)
         option = "--rounding" if rounding is not None else "--bias-bits"
         raise OptionError(
             f"{option} has no effect: target {target.name} leaves it to its runtime",
-            hint="--target fpga-pow2, nxp, esp32 or dpu",
+            hint="--target fpga-pow2, nxp, esp32, dpu or mcu-int8",
         )
     integer = target.integer
     if rounding is not None:
@@ -77,6 +77,7 @@ def metadata(target: Target) -> dict[str, str]:
         return {}
     return {
         "rounding": target.integer.rounding.value,
+        "requantization": "multiplier" if target.integer.multiplier else "shift",
         "bias_bits": str(target.integer.bias_bits),
         "accumulator_bits": str(target.integer.accumulator_bits),
     }

@@ -24,9 +24,12 @@ Arrays = dict[str, NDArray[Any]]
 def manifest(program: Program, name: str) -> tuple[dict[str, Any], Arrays]:
     """The manifest of *program* called *name*, and the arrays that it names by file.
 
-    A layer computes accumulators from codes, shifts them right by ``shift`` (left where it is
-    negative), rounds as ``rounding`` says, and clips to ``low`` … ``high``. ``shift`` is a list:
-    one for all, one for each output channel, or one for each input of a Concat.
+    A layer computes accumulators from codes, multiplies them by ``multiplier`` · 2^-31 where it
+    has one (rounded half up, behind a ``shift`` to the left), shifts them right by ``shift`` (left
+    where it is negative), rounds as ``rounding`` says, adds ``zero_point`` and clips to ``low`` …
+    ``high``. ``shift`` and ``multiplier`` are lists: one for all, one for each output channel, or
+    one for each input of a Concat. Codes that are added or moved are first multiplied by
+    ``factors``, and ``offsets`` are added. A bias holds what zero points of the input add up to.
     """
     arrays: Arrays = {}
     layers = [_layer(program, i, step, arrays) for i, step in enumerate(program.steps)]
@@ -82,7 +85,11 @@ def _layer(program: Program, index: int, step: Step, arrays: Arrays) -> dict[str
         "kind": type(step.kind).__name__,
         "inputs": [_described(program.values[n]) for n in step.inputs],
         "output": _described(out),
+        "multiplier": list(step.multipliers) or None,
         "shift": list(step.shifts),
+        "zero_point": step.zero_point,
+        "factors": list(step.factors),
+        "offsets": list(step.offsets),
         "rounding": program.rounding.value,
         "low": step.low,
         "high": step.high,
@@ -102,10 +109,10 @@ def _layer(program: Program, index: int, step: Step, arrays: Arrays) -> dict[str
             found["window"] = dataclasses.asdict(value)
         elif isinstance(value, (int, tuple)) and field.name != "indices":
             found[field.name] = value
-        elif field.name in ("indices", "codes"):
-            found[field.name] = np.asarray(value).tolist() if field.name == "codes" else [
-                i.tolist() for i in value
-            ]  # fmt: skip
+        elif field.name == "indices":
+            found[field.name] = [i.tolist() for i in value]
+        elif field.name in ("codes", "below", "exponentials"):
+            found[field.name] = np.asarray(value).tolist()
     return found
 
 
@@ -115,9 +122,9 @@ def _described(value: Value) -> dict[str, Any]:
         "dtype": value.dtype,
         "shape": list(value.shape),
         "layout": {4: "NCHW", 2: "NC"}.get(len(value.shape), ""),
-        "scale": 2.0**value.exponent,
+        "scale": value.scale,
         "exponent": value.exponent,
-        "zero_point": 0,
+        "zero_point": value.zero_point,
         "low": value.low,
         "high": value.high,
     }

@@ -21,16 +21,18 @@ from onnxq.integer.kinds import (
     Conv,
     Copy,
     Gemm,
-    Kind,
     MaxPool,
     Mul,
     Pad,
+    PRelu,
     Reshape,
+    Softmax,
     Table,
     Take,
     Transpose,
     Window,
 )
+from onnxq.integer.program import Step
 
 Int64 = NDArray[np.int64]
 
@@ -38,50 +40,64 @@ Int64 = NDArray[np.int64]
 UNFOLDED = 1 << 23
 
 
-def accumulate(
-    kind: Kind, inputs: Sequence[NDArray[Any]], shape: tuple[int, ...], bits: int
-) -> Int64:
-    """Accumulators [frames, …] of *kind*; Concat is not one, for its parts differ in shift.
+def accumulate(step: Step, inputs: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> Int64:
+    """Accumulators [frames, …] of *step*; of Concat before factors, which its parts differ in.
 
     Args:
-        kind: what is computed.
+        step: what is computed.
         inputs: codes [frames, …].
         shape: the output's, for one frame.
-        bits: what the worst case needs.
     """
-    x = inputs[0]
+    x, kind = inputs[0], step.kind
     match kind:
         case Conv():
-            return _conv(kind, x, np.float32 if bits <= 24 else np.float64)
+            return _conv(kind, x, np.float32 if step.bits <= 24 else np.float64)
         case Gemm():
-            exact = np.float32 if bits <= 24 else np.float64
+            exact = np.float32 if step.bits <= 24 else np.float64
             product = x.astype(exact) @ kind.weight.T.astype(exact)
             return np.asarray(product.astype(np.int64) + kind.bias.astype(np.int64))
         case Add():
-            parts = zip(inputs, kind.lefts, kind.signs, strict=True)
-            return np.asarray(sum(sign * (_wide(v) << left) for v, left, sign in parts))
+            parts = zip(inputs, step.factors, strict=True)
+            return np.asarray(sum(factor * _wide(v) for v, factor in parts) + step.offsets[0])
         case Mul():
-            return _wide(x) * _wide(inputs[1])
+            a, b = (_wide(v) - z for v, z in zip(inputs, kind.zero_points, strict=True))
+            return np.asarray(a * b)
+        case AveragePool():
+            views = _windows(_wide(x) - kind.zero_point, kind.window, 0)
+            return np.asarray(views.sum(axis=(-2, -1)) * kind.factor)
+        case PRelu():
+            steps = _wide(x) - kind.zero_point
+            below = kind.below.astype(np.int64).reshape(-1, *[1] * (x.ndim - 2))
+            return np.asarray(steps * np.where(steps < 0, below, kind.above))
+        case Softmax():
+            away = x.max(axis=kind.axis, keepdims=True).astype(np.int64) - x
+            parts_of_one = kind.exponentials.astype(np.int64)[away]
+            total = parts_of_one.sum(axis=kind.axis, keepdims=True)
+            return np.asarray(parts_of_one * kind.one // total)
+        case Table():
+            return np.asarray(kind.codes[_wide(x) - int(np.iinfo(x.dtype).min)], np.int64)
+        case Concat():
+            return _wide(x)
+    return np.asarray(_moved(step, x, shape) * step.factors[0] + step.offsets[0])
+
+
+def _moved(step: Step, x: NDArray[Any], shape: tuple[int, ...]) -> Int64:
+    match step.kind:
         case MaxPool():
             least = int(np.iinfo(x.dtype).min)
-            return _wide(_windows(x, kind.window, least).max(axis=(-2, -1)))
-        case AveragePool():
-            total = _windows(x, kind.window, 0).sum(axis=(-2, -1), dtype=np.int64)
-            return np.asarray(total * kind.multiplier)
+            return _wide(_windows(x, step.kind.window, least).max(axis=(-2, -1)))
         case Take():
             frames = np.arange(x.shape[0])
-            return _wide(x[np.ix_(frames, *kind.indices)])
+            return _wide(x[np.ix_(frames, *step.kind.indices)])
         case Pad():
-            widths = [(0, 0), *zip(kind.before, kind.after, strict=True)]
-            return np.pad(_wide(x), widths, constant_values=kind.fill)
+            widths = [(0, 0), *zip(step.kind.before, step.kind.after, strict=True)]
+            return np.pad(_wide(x), widths, constant_values=step.kind.fill)
         case Transpose():
-            return _wide(x).transpose(kind.order)
+            return _wide(x).transpose(step.kind.order)
         case Reshape():
             return _wide(x).reshape(x.shape[0], *shape[1:])
-        case Table():
-            return np.asarray(kind.codes[_wide(x) - int(np.iinfo(x.dtype).min)])
-        case Copy() | Concat():
-            return _wide(x)
+    assert isinstance(step.kind, Copy)
+    return _wide(x)
 
 
 def _wide(x: NDArray[Any]) -> Int64:
@@ -106,7 +122,7 @@ def _conv(kind: Conv, x: NDArray[Any], exact: Any) -> Int64:
     each = max(1, UNFOLDED // max(1, width * kind.groups * rows * columns))
     parts = []
     for start in range(0, x.shape[0], each):
-        views = _windows(x[start : start + each].astype(exact), kind.window, 0)
+        views = _windows(x[start : start + each].astype(exact), kind.window, kind.outside)
         unfolded = views.transpose(0, 1, 4, 5, 2, 3).reshape(
             len(views), kind.groups, width, rows * columns
         )

@@ -68,6 +68,6 @@ def curve(at: Sources, node: gs.Node) -> list[Pending]:
         least = int(np.iinfo(x.dtype).min)
         codes = np.arange(least, least + 256, dtype=np.float32)
         with np.errstate(over="ignore"):  # exp of a large number: the curve is flat there
-            return function(np.ldexp(codes, x.exponent)).astype(np.float64)
+            return function((codes - x.zero_point) * np.float32(x.scale)).astype(np.float64)
 
-    return [Pending(node, Copy(), (x.name,), (0,), x.shape, curve=real)]
+    return [Pending(node, Copy(), (x.name,), (1.0,), x.shape, curve=real)]

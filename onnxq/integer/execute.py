@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from onnxq.errors import DataError, OnnxqError
 from onnxq.integer.arithmetic import accumulate
+from onnxq.integer.forms import Form
 from onnxq.integer.kinds import Concat, Conv
 from onnxq.integer.program import Codes, Program, Step
-from onnxq.integer.shifts import requantize
 
 _LEAST, _MOST = -(1 << 31), (1 << 31) - 1
 
@@ -44,24 +44,27 @@ def execute(program: Program, step: Step, codes: Mapping[str, Codes]) -> Codes:
     """
     output = program.values[step.output]
     inputs = [codes[name] for name in step.inputs]
-    limits = step.low, step.high, program.rounding
     if isinstance(step.kind, Concat):
+        forms = zip(inputs, step.shifts, step.factors, step.offsets, strict=True)
         parts = [
-            requantize(x.astype(np.int64), np.array(n, np.int64), *limits)
-            for x, n in zip(inputs, step.shifts, strict=True)
+            Form((n,)).codes(x.astype(np.int64) * factor + offset, program.rounding)
+            for x, n, factor, offset in forms
         ]
-        return np.concatenate(parts, axis=step.kind.axis).astype(output.dtype)
-    acc = accumulate(step.kind, inputs, output.shape, step.bits)
+        joined = np.concatenate(parts, axis=step.kind.axis)
+        return np.asarray(np.clip(joined, step.low, step.high)).astype(output.dtype)
+    acc = accumulate(step, inputs, output.shape)
     if acc.size and (int(acc.min()) < _LEAST or int(acc.max()) > _MOST):
         worst = max(int(acc.max()), int(acc.min()), key=abs)
         raise OnnxqError(
             f"node '{step.node}' ({step.op_type}): an accumulator is {worst:,}",
             why="it leaves 32 bits, although the ranges of the inputs exclude that",
         )
-    shifts = np.array(step.shifts, np.int64)
-    if len(step.shifts) > 1 and isinstance(step.kind, Conv):
-        shifts = shifts[:, None, None]
-    return requantize(acc, shifts, *limits).astype(output.dtype)
+    form = Form(step.shifts, step.multipliers, step.zero_point)
+    if isinstance(step.kind, Conv):  # channels last, as shifts lie
+        found = np.moveaxis(form.codes(np.moveaxis(acc, 1, -1), program.rounding), -1, 1)
+    else:
+        found = form.codes(acc, program.rounding)
+    return np.asarray(np.clip(found, step.low, step.high)).astype(output.dtype)
 
 
 def _checked(program: Program, name: str, feed: Mapping[str, NDArray[Any]]) -> Codes:

@@ -39,17 +39,22 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """Convolution: weight [out, in / groups, height, width], bias [out] at the accumulator's."""
+    """Convolution: weight [out, in / groups, height, width], bias [out] at the accumulator's.
+
+    Around the input lies the code *outside*, its zero point; what that adds up to is in the bias,
+    ``bias − zero point · Σ weight``.
+    """
 
     weight: Integers
     bias: Integers
     window: Window
     groups: int
+    outside: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Gemm:
-    """out[…, o] = Σ x[…, i] · weight[o, i] + bias[o]."""
+    """out[…, o] = Σ x[…, i] · weight[o, i] + bias[o]; the bias holds the zero point as in Conv."""
 
     weight: Integers
     bias: Integers
@@ -57,15 +62,14 @@ class Gemm:
 
 @dataclass(frozen=True)
 class Add:
-    """Σ sign · (input << left): inputs brought to the smallest of their exponents."""
-
-    lefts: tuple[int, ...]
-    signs: tuple[int, ...]
+    """Sum of the inputs, each times its factor, which brings them to one scale."""
 
 
 @dataclass(frozen=True)
 class Mul:
-    """Product of two inputs."""
+    """Product of two inputs, less their zero points."""
+
+    zero_points: Pair = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,17 @@ class MaxPool:
 
 @dataclass(frozen=True)
 class AveragePool:
-    """Sum of each window times *multiplier*; 2^-bits · multiplier stands for 1 / elements.
+    """Sum of each window, less zero points, times *factor*; outside of the input is 0.
 
-    Where the number of elements is a power of two, multiplier is 1 and bits its logarithm.
+    Where programs only shift, 2^-bits · factor stands for 1 / elements; where the number of
+    elements is a power of two, factor is 1 and bits its logarithm. Elsewhere, factor is a power of
+    two that makes the sum wide enough for its multiplier.
     """
 
     window: Window
-    multiplier: int
-    bits: int
+    factor: int = 1
+    bits: int = 0
+    zero_point: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +141,31 @@ class Table:
     codes: Integers
 
 
+@dataclass(frozen=True, eq=False)
+class PRelu:
+    """(x − zero point) · (*above* where that is positive, else *below* of the channel)."""
+
+    above: int
+    below: Integers
+    zero_point: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax:
+    """*one* · e(x) / Σ e along *axis*, rounded down; e(x) = exponentials[largest x − x].
+
+    Attributes:
+        exponentials: of the 256 differences that codes of 8 bits can have, falling.
+        one: what stands for 1.
+        axis: along which the results add up to 1.
+    """
+
+    exponentials: Integers
+    one: int
+    axis: int
+
+
 Kind: TypeAlias = (
     Conv | Gemm | Add | Mul | Concat | MaxPool | AveragePool | Take | Pad | Reshape
-    | Transpose | Copy | Table
+    | Transpose | Copy | Table | PRelu | Softmax
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """From a QDQ model to an integer program.
 
 The walk keeps, for each floating-point tensor, what it is in integers: the codes of a value with
-an exponent, or a computation that waits for the QuantizeLinear that gives it its format. What
+a scale, or a computation that waits for the QuantizeLinear that gives it its format. What
 does not meet one keeps its accumulator, as int32.
 """
 
@@ -15,10 +15,10 @@ import onnx_graphsurgeon as gs
 
 from onnxq.errors import OptionError
 from onnxq.graph import Model, attribute, constant_value
-from onnxq.integer.kinds import Copy, MaxPool, Reshape, Take, Transpose
+from onnxq.integer.kinds import Copy, MaxPool, Pad, Reshape, Take, Transpose
 from onnxq.integer.operators import LOWERED
 from onnxq.integer.pending import INT32, Pending, complete
-from onnxq.integer.program import ROUNDING_KEY, Codes, Program, Step, Value
+from onnxq.integer.program import REQUANTIZATION_KEY, ROUNDING_KEY, Codes, Program, Step, Value
 from onnxq.integer.refuse import refused
 from onnxq.integer.scales import Grid, grid
 from onnxq.integer.sources import Constant, Sources
@@ -31,11 +31,12 @@ def lower(model: Model) -> Program:
     """The integers that *model* computes with.
 
     Args:
-        model: a QDQ model: every scale a power of two, every zero point 0.
+        model: a QDQ model. Every scale is a power of two and every zero point 0, unless its
+            metadata say that its results are requantized by a multiplier.
 
     Raises:
         UnsupportedModelError: a node cannot run on integers alone; it is named, with the remedy.
-        OptionError: the rounding that the file's metadata names does not exist.
+        OptionError: the rounding or requantization that the file's metadata name does not exist.
     """
     return _Lowering(model).program()
 
@@ -45,7 +46,7 @@ class _Lowering(Sources):
 
     def __init__(self, model: Model) -> None:
         self.graph = model.graph
-        self.rounding = rounding_of(model)
+        self.rounding, self.shifts = rounding_of(model), shifts_alone(model)
         self.values: dict[str, Value] = {}
         self.constants: dict[str, Codes] = {}
         self.steps: list[Step] = []
@@ -96,17 +97,18 @@ class _Lowering(Sources):
     def settle(self, tensor: gs.Tensor) -> None:
         """Write the accumulator of a pending *tensor* as it is, in 32 bits."""
         pending = self.pending.pop(tensor.name)
-        form = replace(INT32, exponents=(min(pending.exponents),))
-        if isinstance(pending.kind, (Reshape, Transpose, Take, MaxPool)):  # codes of the input
-            dtype = self.values[pending.inputs[0]].dtype
-            limits = np.iinfo(dtype)
-            form = replace(form, low=int(limits.min), high=int(limits.max), dtype=dtype)
+        form = replace(INT32, scales=(min(abs(s) for s in pending.scales),))
+        if isinstance(pending.kind, (Reshape, Transpose, Take, MaxPool, Pad)):  # the input's codes
+            x = self.values[pending.inputs[0]]
+            limits = np.iinfo(x.dtype)
+            form = Grid((x.scale,), (x.zero_point,), None, int(limits.min), int(limits.max),
+                        x.dtype)  # fmt: skip
         self._complete(pending, tensor.name, form)
         self.codes[tensor.name] = tensor.name
 
     def _complete(self, pending: Pending, name: str, form: Grid) -> None:
         spans = [self.values[n] for n in pending.inputs]
-        step, value = complete(pending, name, form, spans, self.rounding)
+        step, value = complete(pending, name, form, spans, self.rounding, shifts=self.shifts)
         self.steps.append(step)
         self.values[name] = value
 
@@ -115,7 +117,7 @@ class _Lowering(Sources):
         if constant_value(source) is not None:
             raise refused(node, f"it quantizes the constant '{source.name}' while the model runs",
                           "--format qdq, which stores integers")  # fmt: skip
-        form = grid(node)
+        form = grid(node, shifts=self.shifts)
         if form.axis is not None:
             raise refused(
                 node, "activations with a scale for each channel need one more multiplier"
@@ -124,9 +126,8 @@ class _Lowering(Sources):
             self._complete(self.pending.pop(source.name), target.name, form)
         elif source.name in self.codes:
             value = self.values[self.codes[source.name]]
-            copy = Pending(node, Copy(), (value.name,), (value.exponent,), value.shape)
-            same = value.exponent == form.exponents[0] and value.dtype == form.dtype
-            if same and form.low <= value.low and value.high <= form.high:
+            copy = Pending(node, Copy(), (value.name,), (value.scale,), value.shape)
+            if _same(value, form) and value.dtype == form.dtype and _within(value, form):
                 self.codes[target.name] = value.name
                 return
             self._complete(copy, target.name, form)
@@ -141,23 +142,27 @@ class _Lowering(Sources):
             raise refused(source.outputs[0], f"input '{source.name}' is quantized in several ways",
                           "one QuantizeLinear for the input")  # fmt: skip
         shape = self.frame(source)
-        self.values[name] = Value(name, shape, form.dtype, form.exponents[0], form.low, form.high)
+        self.values[name] = Value(name, shape, form.dtype, form.scales[0], form.zero_points[0],
+                                  form.low, form.high)  # fmt: skip
         self.inputs[source.name] = name
 
     def _dequantize(self, node: gs.Node) -> None:
         source, target = node.inputs[0], node.outputs[0]
-        form = grid(node)
+        form = grid(node, shifts=self.shifts)
         stored = constant_value(source)
         if stored is not None:
-            self.weights[target.name] = Constant(
-                target.name, stored.astype(np.int64), form.exponents, form.axis
-            )
+            zeros = np.array(form.zero_points)
+            if form.axis is not None:
+                zeros = zeros.reshape([-1 if i == form.axis % stored.ndim else 1
+                                       for i in range(stored.ndim)])  # fmt: skip
+            codes = stored.astype(np.int64) - (zeros if stored.ndim else int(zeros[0]))
+            self.weights[target.name] = Constant(target.name, codes, form.scales, form.axis)
             return
         if source.name not in self.codes and any(t is source for t in self.graph.inputs):
             self._input(source, source.name, form)
             self.codes[source.name] = source.name
         value = self.value(source, node)
-        if form.axis is not None or form.exponents[0] != value.exponent:
+        if form.axis is not None or not _same(value, form):
             raise refused(node, f"its scale is not the one that '{source.name}' was quantized with")
         self.codes[target.name] = value.name
 
@@ -174,10 +179,18 @@ class _Lowering(Sources):
         pending = self.pending.pop(source.name, None)
         if pending is None:
             value = self.value(source, node)
-            pending = Pending(node, Copy(), (value.name,), (value.exponent,), value.shape)
+            pending = Pending(node, Copy(), (value.name,), (value.scale,), value.shape)
         # ONNX clips from below first
         ends = (min(max(v, least), most) for v in (pending.least, pending.most))
         self._keep(node.outputs[0], replace(pending, least=next(ends), most=next(ends)))
+
+
+def _same(value: Value, form: Grid) -> bool:
+    return value.scale == form.scales[0] and value.zero_point == form.zero_points[0]
+
+
+def _within(value: Value, form: Grid) -> bool:
+    return form.low <= value.low and value.high <= form.high
 
 
 def _limits(node: gs.Node) -> tuple[float, float]:
@@ -207,3 +220,18 @@ def rounding_of(model: Model) -> Rounding:
             f"metadata '{ROUNDING_KEY}' is {name!r}, which is no rounding",
             hint=", ".join(r.value for r in Rounding),
         ) from None
+
+
+def shifts_alone(model: Model) -> bool:
+    """Whether results of *model* are shifted alone; else they are multiplied first.
+
+    Raises:
+        OptionError: its metadata say something else.
+    """
+    name = model.metadata.get(REQUANTIZATION_KEY, "shift")
+    if name not in ("shift", "multiplier"):
+        raise OptionError(
+            f"metadata '{REQUANTIZATION_KEY}' is {name!r}, which is no requantization",
+            hint="shift, or multiplier",
+        )
+    return name == "shift"

@@ -1,4 +1,4 @@
-"""Operators that only move codes: the accumulator is the input, and so is its exponent."""
+"""Operators that only move codes: the accumulator is the input, and so is its scale."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def pad(at: Sources, node: gs.Node) -> list[Pending]:
     tensor = node.inputs[2] if len(node.inputs) > 2 else None
     if tensor is not None and tensor.name in at.weights:
         known = at.weights[tensor.name]
-        fill = np.ldexp(known.codes.astype(float), known.exponents[0])
-    code = float(np.ldexp(float(np.asarray(fill).reshape(-1)[0]), -x.exponent))
+        fill = known.codes * known.scales[0]
+    code = float(np.asarray(fill).reshape(-1)[0]) / x.scale + x.zero_point
     limits = np.iinfo(x.dtype)
     if code != round(code) or not limits.min <= code <= limits.max:
         raise refused(node, f"it pads with {code} steps of its input's scale",
@@ -126,7 +126,7 @@ def split(at: Sources, node: gs.Node) -> list[Pending]:
 
 
 def _move(node: gs.Node, x: Value, kind: Kind, shape: tuple[int, ...]) -> Pending:
-    return Pending(node, kind, (x.name,), (x.exponent,), shape)
+    return Pending(node, kind, (x.name,), (x.scale,), shape)
 
 
 def _take(node: gs.Node, x: Value, indices: Sequence[NDArray[np.int64]]) -> Pending:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.graph import attribute
-from onnxq.integer import moves
+from onnxq.integer import activations, moves
 from onnxq.integer.curves import CURVES, curve
 from onnxq.integer.kinds import Add, AveragePool, Concat, Conv, Gemm, MaxPool, Mul, Window
 from onnxq.integer.pending import Pending
@@ -30,12 +31,12 @@ def conv(at: Sources, node: gs.Node) -> list[Pending]:
     if len(x.shape) != 4 or weight.codes.ndim != 4:
         raise refused(node, f"it is {weight.codes.ndim - 2}-D; only 2-D convolutions are there",
                       "reshape the model to [N, C, 1, W]")  # fmt: skip
-    exponents = tuple(x.exponent + e for e in weight.exponents)
+    scales = tuple(x.scale * s for s in weight.scales)
     out = weight.codes.shape[0]
     view = window(node, weight.codes.shape[2:], x.shape)
-    kind = Conv(weight.codes, at.bias(node, 2, exponents, out), view,
-                int(attribute(node, "group", 1)))  # fmt: skip
-    return [Pending(node, kind, (x.name,), exponents, (1, out, *view.output(*x.shape[2:])))]
+    bias = at.bias(node, 2, scales, out) - _at_zero(x, weight.codes)
+    kind = Conv(weight.codes, bias, view, int(attribute(node, "group", 1)), x.zero_point)
+    return [Pending(node, kind, (x.name,), scales, (1, out, *view.output(*x.shape[2:])))]
 
 
 def gemm(at: Sources, node: gs.Node) -> list[Pending]:
@@ -47,26 +48,24 @@ def gemm(at: Sources, node: gs.Node) -> list[Pending]:
     if weight.codes.ndim != 2 or len(x.shape) < 2:
         raise refused(node, f"its weight has {weight.codes.ndim} dimensions, not 2")
     matrix = weight.codes if flipped else weight.codes.T
-    exponents = tuple(x.exponent + e for e in weight.exponents)
-    kind = Gemm(matrix, at.bias(node, 2, exponents, matrix.shape[0]))
-    return [Pending(node, kind, (x.name,), exponents, (*x.shape[:-1], matrix.shape[0]))]
+    scales = tuple(x.scale * s for s in weight.scales)
+    bias = at.bias(node, 2, scales, matrix.shape[0]) - _at_zero(x, matrix)
+    return [Pending(node, Gemm(matrix, bias), (x.name,), scales, (*x.shape[:-1], bias.size))]
 
 
 def add(at: Sources, node: gs.Node) -> list[Pending]:
-    """Sum or difference, at the smaller of the two exponents."""
+    """Sum or difference."""
     a, b = _both(at, node)
-    exponent = min(a.exponent, b.exponent)
-    lefts = a.exponent - exponent, b.exponent - exponent
-    signs = (1, -1 if node.op == "Sub" else 1)
-    shape = _broadcast(at, node, a, b)
-    return [Pending(node, Add(lefts, signs), (a.name, b.name), (exponent,), shape)]
+    scales = (a.scale, -b.scale if node.op == "Sub" else b.scale)
+    return [Pending(node, Add(), (a.name, b.name), scales, _broadcast(at, node, a, b))]
 
 
 def mul(at: Sources, node: gs.Node) -> list[Pending]:
-    """Product, at the sum of the exponents."""
+    """Product, at the product of the scales."""
     a, b = _both(at, node)
+    kind = Mul((a.zero_point, b.zero_point))
     shape = _broadcast(at, node, a, b)
-    return [Pending(node, Mul(), (a.name, b.name), (a.exponent + b.exponent,), shape)]
+    return [Pending(node, kind, (a.name, b.name), (a.scale * b.scale,), shape)]
 
 
 def concat(at: Sources, node: gs.Node) -> list[Pending]:
@@ -77,8 +76,8 @@ def concat(at: Sources, node: gs.Node) -> list[Pending]:
         raise refused(node, "it joins frames, or has a constant input")
     shape = list(parts[0].shape)
     shape[axis] = sum(p.shape[axis] for p in parts)
-    names, exponents = tuple(p.name for p in parts), tuple(p.exponent for p in parts)
-    return [Pending(node, Concat(axis), names, exponents, tuple(shape))]
+    names, scales = tuple(p.name for p in parts), tuple(p.scale for p in parts)
+    return [Pending(node, Concat(axis), names, scales, tuple(shape))]
 
 
 def max_pool(at: Sources, node: gs.Node) -> list[Pending]:
@@ -88,11 +87,11 @@ def max_pool(at: Sources, node: gs.Node) -> list[Pending]:
         raise refused(node, "its second output, the indices, is used")
     view = window(node, attribute(node, "kernel_shape"), x.shape)
     shape = (1, x.shape[1], *view.output(*x.shape[2:]))
-    return [Pending(node, MaxPool(view), (x.name,), (x.exponent,), shape)]
+    return [Pending(node, MaxPool(view), (x.name,), (x.scale,), shape)]
 
 
 def average_pool(at: Sources, node: gs.Node) -> list[Pending]:
-    """Sum times 2^bits / elements, with 2^-bits in the scale."""
+    """Sum, with 1 / elements in the scale; times 2^bits / elements where programs only shift."""
     x = _image(at, node)
     if node.op == "GlobalAveragePool":
         view = Window((x.shape[2], x.shape[3]), (1, 1), (1, 1), (0, 0, 0, 0))
@@ -103,16 +102,25 @@ def average_pool(at: Sources, node: gs.Node) -> list[Pending]:
             raise refused(node, "its windows at the border have fewer elements",
                           "--exclude this node, or count_include_pad=1 in the model")  # fmt: skip
     elements = view.kernel[0] * view.kernel[1]
-    bits, multiplier = elements.bit_length() - 1, 1
+    bits, factor = elements.bit_length() - 1, 1
+    shape = (1, x.shape[1], *view.output(*x.shape[2:]))
+    if not at.shifts:  # as wide as 31 bits hold, so that the multiplier rounds far below a code
+        bits = 30 - int(elements * (x.high - x.low)).bit_length()
+        kind = AveragePool(view, 1 << max(bits, 0), zero_point=x.zero_point)
+        return [Pending(node, kind, (x.name,), (x.scale / elements / kind.factor,), shape)]
     if elements != 1 << bits:
         if x.dtype not in _AVERAGE_BITS:
             raise refused(node, f"it averages {elements} accumulators of 32 bits",
                           "quantize its input")  # fmt: skip
         bits = _AVERAGE_BITS[x.dtype]
-        multiplier = ((1 << bits) + elements // 2) // elements
-    shape = (1, x.shape[1], *view.output(*x.shape[2:]))
-    kind = AveragePool(view, multiplier, bits)
-    return [Pending(node, kind, (x.name,), (x.exponent - bits,), shape)]
+        factor = ((1 << bits) + elements // 2) // elements
+    kind = AveragePool(view, factor, bits)
+    return [Pending(node, kind, (x.name,), (x.scale * 2.0**-bits,), shape)]
+
+
+def _at_zero(x: Value, weight: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What codes that are all the zero point of *x* add up to, for each row of *weight*."""
+    return np.asarray(weight.reshape(weight.shape[0], -1).sum(axis=1) * x.zero_point)
 
 
 def _image(at: Sources, node: gs.Node) -> Value:
@@ -141,5 +149,6 @@ def _broadcast(at: Sources, node: gs.Node, a: Value, b: Value) -> tuple[int, ...
 LOWERED: dict[str, Operator] = {
     "Conv": conv, "Gemm": gemm, "MatMul": gemm, "Add": add, "Sub": add, "Mul": mul,
     "Concat": concat, "MaxPool": max_pool, "AveragePool": average_pool,
-    "GlobalAveragePool": average_pool, **moves.LOWERED, **dict.fromkeys(CURVES, curve),
+    "GlobalAveragePool": average_pool, **moves.LOWERED, **activations.LOWERED,
+    **dict.fromkeys(CURVES, curve),
 }  # fmt: skip

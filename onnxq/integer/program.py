@@ -1,14 +1,16 @@
-"""A network as integers: values with exponents, and the steps between them.
+"""A network as integers: values with scales, and the steps between them.
 
-A code ``c`` of a value with exponent ``e`` stands for the number ``c · 2^e``. A step computes an
-accumulator of at most 32 bits from codes, shifts it right by its shift (left where that is
-negative) with the program's rounding, and clips it to the codes of its output.
+A code ``c`` of a value stands for the number ``(c − zero_point) · scale``. A step computes an
+accumulator of at most 32 bits from codes, multiplies it by its multiplier where it has one, shifts
+it right by its shift (left where that is negative) with the program's rounding, adds its zero
+point, and clips the sum to the codes of its output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,9 @@ from onnxq.quant import Rounding
 
 Codes = NDArray[np.signedinteger[Any] | np.unsignedinteger[Any]]
 
-#: Metadata key of a model file: how its requantization rounds.
+#: Metadata keys of a model file: how its requantization rounds, and whether it only shifts.
 ROUNDING_KEY = "onnxq.rounding"
+REQUANTIZATION_KEY = "onnxq.requantization"
 
 
 @dataclass(frozen=True)
@@ -31,16 +34,23 @@ class Value:
         name: the tensor's name in the model file.
         shape: its shape for one frame; the first axis is 1 and stands for the frames.
         dtype: numpy's name of the type that stores it: int8, uint8, int16, uint16 or int32.
-        exponent: a code c stands for c · 2^exponent.
+        scale, zero_point: a code c stands for (c − zero_point) · scale.
         low, high: smallest and largest code that can occur.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    exponent: int
+    scale: float
+    zero_point: int
     low: int
     high: int
+
+    @property
+    def exponent(self) -> int | None:
+        """The e of a scale 2^e; None for other scales."""
+        fraction, exponent = frexp(self.scale)
+        return exponent - 1 if fraction == 0.5 else None
 
     @property
     def size(self) -> int:
@@ -65,6 +75,12 @@ class Step:
         output: name of the value that it writes.
         shifts: right shifts from accumulator to output, negative for left. One for all; or one
             for each output channel (Conv, Gemm); or one for each input (Concat).
+        multipliers: as many as shifts, or none: the accumulator times 2^-31 times the multiplier,
+            rounded to the nearest whole number, is what the shift gets.
+        zero_point: what is added behind the shift.
+        factors, offsets: of steps that only add and move: what codes are multiplied by, and what
+            is added to that. One each for all; one for each input (Concat); one factor for each
+            input (Add). They hold the zero points of inputs and output.
         low, high: codes that the result is clipped to.
         bits: width in bits of the accumulator that the worst case needs, with its sign.
     """
@@ -78,6 +94,16 @@ class Step:
     low: int
     high: int
     bits: int
+    multipliers: tuple[int, ...] = ()
+    zero_point: int = 0
+    factors: tuple[int, ...] = (1,)
+    offsets: tuple[int, ...] = (0,)
+
+    @property
+    def plain(self) -> bool:
+        """Whether results are accumulators, clipped: nothing is shifted, scaled or added."""
+        asked = (*self.multipliers, *self.shifts, self.zero_point, *self.offsets)
+        return not any(asked) and set(self.factors) == {1}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 from onnxq.errors import UnsupportedModelError
 
 #: What makes a model that can be lowered.
-REMEDY = "quantize the float model with --target fpga-pow2"
+REMEDY = "quantize the float model with --target fpga-pow2, or mcu-int8 for scales of any value"
 
 
 def refused(node: gs.Node, why: str, hint: str = REMEDY) -> UnsupportedModelError:

@@ -1,4 +1,4 @@
-"""Scales and zero points of QuantizeLinear and DequantizeLinear, as exponents."""
+"""Scales and zero points of QuantizeLinear and DequantizeLinear."""
 
 from __future__ import annotations
 
@@ -18,30 +18,37 @@ _STORED = {"int4": "int8", "uint4": "uint8", "int2": "int8", "uint2": "uint8"}
 _WHOLE = ("int8", "uint8", "int16", "uint16", "int32")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """The codes that a Q or DQ node uses.
 
     Attributes:
-        exponents: log2 of the scales: one, or one for each element of *axis*.
+        scales: one, or one for each element of *axis*; float32 numbers.
+        zero_points: as many, or one for all.
         axis: the axis of several scales; None for one scale.
         low, high: smallest and largest code of the format.
         dtype: numpy's name of the type that stores the codes.
     """
 
-    exponents: tuple[int, ...]
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
     axis: int | None
     low: int
     high: int
     dtype: str
 
 
-def grid(node: gs.Node) -> Grid:
+def grid(node: gs.Node, *, shifts: bool) -> Grid:
     """The grid of a QuantizeLinear or DequantizeLinear *node*.
 
+    Args:
+        node: the node.
+        shifts: whether every scale has to be a power of two, and every zero point 0.
+
     Raises:
-        UnsupportedModelError: a scale that is no constant power of two, a zero point that is not
-            0, scales in blocks, or a format that is not of integers.
+        UnsupportedModelError: a scale that is not constant, not positive, or, with *shifts*, no
+            power of two; with *shifts* a zero point that is not 0; scales in blocks; or a format
+            that is not of integers.
     """
     scale = constant_value(node.inputs[1])
     if scale is None:
@@ -51,17 +58,18 @@ def grid(node: gs.Node) -> Grid:
     if attribute(node, "output_dtype", 0) and (len(node.inputs) < 3 or not node.inputs[2].name):
         raise refused(node, "its format is an attribute, not that of a zero point")
     zero = constant_value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else None
-    if zero is not None and np.any(zero.astype(np.int64)):
-        first = zero.astype(np.int64).flat[int(np.flatnonzero(zero)[0])]
-        raise refused(node, f"its zero point is {first}, not 0")
-    scales = np.atleast_1d(scale.astype(np.float64))
-    fractions, exponents = np.frexp(scales)
-    bad = np.flatnonzero(fractions != 0.5)
+    scales = np.atleast_1d(scale.astype(np.float64)).reshape(-1)
+    zeros = np.zeros(1, np.int64) if zero is None else zero.astype(np.int64).reshape(-1)
+    if shifts and zeros.any():
+        raise refused(node, f"its zero point is {zeros[np.flatnonzero(zeros)[0]]}, not 0")
+    usable = np.isfinite(scales) & (scales > 0)
+    bad = np.flatnonzero((np.frexp(scales)[0] != 0.5) if shifts else ~usable)
     if bad.size:
-        raise refused(node, f"its scale {float(scales[bad[0]])!r} is no power of two")
+        what = "no power of two" if shifts else "no positive number"
+        raise refused(node, f"its scale {float(scales[bad[0]])!r} is {what}")
     low, high, dtype = _format(node, zero)
     axis = int(attribute(node, "axis", 1)) if scale.size > 1 else None
-    return Grid(tuple(int(e) - 1 for e in exponents), axis, low, high, dtype)
+    return Grid(tuple(scales.tolist()), tuple(zeros.tolist()), axis, low, high, dtype)
 
 
 def _format(node: gs.Node, zero: NDArray[Any] | None) -> tuple[int, int, str]:

@@ -1,6 +1,8 @@
-"""Requantization: an accumulator becomes a code by a shift and a clip."""
+"""Requantization: an accumulator becomes a code by a multiplier, a shift and a clip."""
 
 from __future__ import annotations
+
+from math import frexp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,32 @@ Int64 = NDArray[np.int64]
 
 #: Largest shifts, right and left, of an accumulator of 32 bits.
 RIGHT, LEFT = 31, 30
+_LEAST, _MOST = -(1 << 31), (1 << 31) - 1
+
+
+def multiplier_and_shift(ratio: float) -> tuple[int, int]:
+    """A multiplier m, 2^30 ≤ m < 2^31, and a right shift n with ``m · 2^(-31 - n) ≈ ratio``.
+
+    Source: gemmlowp, "Building a quantization paradigm from first principles" (its public
+    documentation); TensorFlow Lite's QuantizeMultiplier does the same.
+
+    Args:
+        ratio: positive.
+    """
+    fraction, exponent = frexp(ratio)
+    multiplier = round(fraction * (1 << 31))
+    if multiplier == 1 << 31:
+        multiplier, exponent = 1 << 30, exponent + 1
+    return multiplier, -exponent
+
+
+def multiply_high(x: Int64, multiplier: Int64) -> Int64:
+    """``x · multiplier / 2^31`` rounded half up, for *x* of 32 bits and multipliers of 31.
+
+    This is gemmlowp's SaturatingRoundingDoublingHighMul, and Arm's instruction VQRDMULH: what
+    saturates there, the product of the two least numbers, cannot occur.
+    """
+    return (x * multiplier + (1 << 30)) >> 31
 
 
 def shift_right(x: Int64, n: Int64, rounding: Rounding) -> Int64:
@@ -48,6 +76,15 @@ def _up(floor: Int64, rest: Int64, half: Int64, rounding: Rounding) -> NDArray[n
             return np.asarray((rest > half) | ((rest == half) & (floor >= 0)))
         case Rounding.NEAREST_EVEN:
             return np.asarray((rest > half) | ((rest == half) & (floor & 1 == 1)))
+
+
+def scaled(acc: Int64, multiplier: Int64, n: Int64, rounding: Rounding) -> Int64:
+    """``acc · multiplier · 2^(-31 - n)``: a shift to the left comes first, one to the right last.
+
+    What the shift to the left would carry out of 32 bits stays at their limit.
+    """
+    left = np.clip(acc << np.maximum(-n, 0), _LEAST, _MOST)
+    return shift_right(multiply_high(left, multiplier), np.maximum(n, 0), rounding)
 
 
 def requantize(acc: Int64, n: Int64, low: int, high: int, rounding: Rounding) -> Int64:

@@ -17,18 +17,23 @@ from onnxq.quant import Rounding
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A dequantized constant: codes, log2 of its scales, and their axis where there are several."""
+    """A dequantized constant: codes less zero points, scales, and their axis where several."""
 
     name: str
     codes: NDArray[np.int64]
-    exponents: tuple[int, ...]
+    scales: tuple[float, ...]
     axis: int | None
 
 
 class Sources:
-    """Values and constants that tensors stand for."""
+    """Values and constants that tensors stand for.
+
+    Attributes:
+        shifts: whether results are shifted alone, so that every scale is a power of two.
+    """
 
     graph: gs.Graph
+    shifts: bool
     rounding: Rounding
     values: dict[str, Value]
     constants: dict[str, Codes]
@@ -71,36 +76,37 @@ class Sources:
                           f"and its output channels along {axis}")  # fmt: skip
         return found
 
-    def bias(self, node: gs.Node, index: int, exponents: tuple[int, ...], size: int
+    def bias(self, node: gs.Node, index: int, scales: tuple[float, ...], size: int
              ) -> NDArray[np.int64]:  # fmt: skip
-        """The bias of *node* in units of its accumulators, whose log2 are *exponents*.
+        """The bias of *node* in units of its accumulators, *scales*.
 
-        A bias with a coarser scale is widened: shifted left, exactly.
+        Where scales are powers of two, a bias with a coarser one is widened: shifted left,
+        exactly. Otherwise it is rounded.
 
         Raises:
             UnsupportedModelError: it does not fit into those units, or not into 32 bits.
         """
-        units = np.broadcast_to(np.array(exponents), (size,))
+        units = np.broadcast_to(np.array(scales), (size,))
         if len(node.inputs) <= index or not node.inputs[index].name:
             return np.zeros(size, np.int64)
         tensor = node.inputs[index]
         found = self.weights.get(tensor.name)
         stored = constant_value(tensor)
         if found is not None:
-            finer = np.broadcast_to(np.array(found.exponents), (size,)) - units
-            real = np.ldexp(np.broadcast_to(found.codes.reshape(-1), size).astype(float), finer)
+            finer = np.broadcast_to(np.array(found.scales), (size,)) / units
+            real = np.broadcast_to(found.codes.reshape(-1), size) * finer
         elif stored is not None:
             flat = np.broadcast_to(stored.astype(np.float64).reshape(-1), size)
-            real = np.ldexp(flat, -units)
+            real = flat / units
         else:
             raise refused(node, f"its bias '{tensor.name}' is not constant")
-        if np.any(real != np.rint(real)):
+        if self.shifts and np.any(real != np.rint(real)):
             raise refused(node, f"its bias '{tensor.name}' is finer than input · weight scale",
                           "the pass 'quantize-biases'")  # fmt: skip
         if np.any(np.abs(real) > (1 << 31) - 1):
             raise refused(node, f"its bias '{tensor.name}' leaves 32 bits",
                           "--granularity tensor")  # fmt: skip
-        return np.asarray(real, np.int64)
+        return np.asarray(np.rint(real), np.int64)
 
     def frame(self, tensor: gs.Tensor) -> tuple[int, ...]:
         """The shape of one frame of the model's input *tensor*.
@@ -129,7 +135,7 @@ class Sources:
             fits = ("int8", "uint8", "int16", "int32")
             dtype = next(t for t in fits
                          if np.iinfo(t).min <= low and high <= np.iinfo(t).max)  # fmt: skip
-            value = Value(constant.name, constant.codes.shape, dtype, constant.exponents[0],
+            value = Value(constant.name, constant.codes.shape, dtype, constant.scales[0], 0,
                           low, high)  # fmt: skip
             self.values[constant.name] = value
             self.constants[constant.name] = constant.codes.astype(dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxq.errors import UnknownNameError
 from onnxq.targets.cpu import detect
-from onnxq.targets.integer import DPU, ESP32, ESP32_P4, FPGA_POW2, NXP
+from onnxq.targets.integer import DPU, ESP32, ESP32_P4, FPGA_POW2, MCU_INT8, NXP
 from onnxq.targets.onnxruntime_cpu import ARM, X86, X86_AVX2, X86_VNNI
 from onnxq.targets.others import GENERIC, OPENVINO, TENSORRT
 from onnxq.targets.target import PRECISIONS, Arithmetic, OpRule, Role, Target
@@ -13,7 +13,7 @@ TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
         X86, X86_AVX2, X86_VNNI, ARM, TENSORRT, OPENVINO, GENERIC,
-        FPGA_POW2, NXP, ESP32, ESP32_P4, DPU,
+        FPGA_POW2, NXP, ESP32, ESP32_P4, DPU, MCU_INT8,
     )
 }  # fmt: skip
 

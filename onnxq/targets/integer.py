@@ -1,10 +1,13 @@
 """Hardware without floating point: FPGA designs, NPUs, microcontrollers.
 
-Every scale is a power of two, so that a result is its accumulator shifted to the right.
+Where every scale is a power of two, a result is its accumulator shifted to the right. Where not,
+the accumulator is multiplied first.
 
-Sources: Jain et al. 2020, "Trained Quantization Thresholds", section 3.1 (power-of-two scales);
-NXP and Espressif profiles as public quantizers describe them (PPQ, ESP-DL: rounding, width of
-biases); AMD Vitis AI, "DPU" (limits of shifts).
+Sources: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", section 2.2, and gemmlowp (multiplier and shift); Jain et al.
+2020, "Trained Quantization Thresholds", section 3.1 (power-of-two scales); NXP and Espressif
+profiles as public quantizers describe them (PPQ, ESP-DL: rounding, width of biases); AMD Vitis AI,
+"DPU" (limits of shifts).
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ INTEGER_RULES = {
     "HardSigmoid": OpRule(kernel="table", role=Role.ELEMENTWISE, output_range=(0.0, 1.0)),
     "Tanh": OpRule(kernel="table", role=Role.ELEMENTWISE, output_range=(-1.0, 1.0)),
     "HardSwish": OpRule(kernel="table", role=Role.ELEMENTWISE, since=14),
-    "LeakyRelu": OpRule(kernel="table", role=Role.ELEMENTWISE),
+    **{op: OpRule(kernel="table", role=Role.ELEMENTWISE) for op in ("Elu", "LeakyRelu")},
+    "PRelu": OpRule(kernel="integer PRelu", role=Role.ELEMENTWISE),
+    "Softmax": OpRule(kernel="table", role=Role.ELEMENTWISE, output_range=(0.0, 1.0)),
 }
 """What integer-only hardware computes: products, sums, means, moves, and tables of 256 codes."""
 
@@ -76,4 +81,12 @@ DPU = replace(
     name="dpu",
     summary="AMD DPU: as fpga-pow2, shifts of at most 16 bits, biases of 8 bits",
     integer=Arithmetic(bias_bits=8, shift=(0, 16), bias_shift=15, operand_shift=7),
+)
+MCU_INT8 = replace(
+    FPGA_POW2,
+    name="mcu-int8",
+    summary="microcontrollers: int8, any scale, by multiplier and shift as in TensorFlow Lite",
+    activations=QuantSpec(dtype=INT8),
+    weights=QuantSpec(dtype=INT8, granularity=PerAxis(0), symmetric=True, narrow_range=True),
+    integer=Arithmetic(multiplier=True, rounding=Rounding.HALF_AWAY),
 )

@@ -65,12 +65,15 @@ class OpRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic:
-    """How hardware without floating point gets from accumulators to results, by shifts.
+    """How hardware without floating point gets from accumulators to results.
 
     A product of codes has the exponent e_x + e_w; n = e_y − (e_x + e_w) is the right shift that
-    makes a code of the result of it.
+    makes a code of the result of it. Where scales are no powers of two, the accumulator is first
+    multiplied by a number m of 31 bits: m · 2^(−31 − n) stands for s_x · s_w / s_y.
 
     Attributes:
+        multiplier: whether results are multiplied before the shift, so that scales and zero points
+            may be any. The limits of shifts have no effect then.
         rounding: what the right shift does with what it drops: half up adds 2ⁿ⁻¹ before it,
             floor is the plain shift.
         accumulator_bits: width of the accumulator.
@@ -82,6 +85,7 @@ class Arithmetic:
         aligned: operators whose inputs have the scale of their output, so that they only copy.
     """
 
+    multiplier: bool = False
     rounding: Rounding = Rounding.HALF_UP
     accumulator_bits: int = 32
     bias_bits: int = 32

@@ -65,6 +65,12 @@ def test_metadata_tell_the_arithmetic() -> None:
     assert "onnxq.rounding" not in {p.key for p in made(target="generic").metadata_props}
 
 
+def test_any_scale_for_a_multiplier() -> None:
+    found = {p.key: p.value for p in made(target="mcu-int8").metadata_props}
+    assert found["onnxq.requantization"] == "multiplier" and found["onnxq.rounding"] == "half-away"
+    assert json.loads(found["onnxq.accumulators"]).keys() >= {"conv", "deep", "mean", "last"}
+
+
 def test_the_join_only_copies() -> None:
     proto = made()
     by_output = {n.output[0]: n for n in proto.graph.node}

@@ -82,7 +82,7 @@ def join(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
 
 
 def move(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
-    op = draw(st.sampled_from(["Pad", "Resize", "Slice", "Transpose"]))
+    op = draw(st.sampled_from(["Pad", "Resize", "Slice", "Split", "Transpose"]))
     shape = list(x.shape)
     if op == "Pad":
         pads = [draw(st.integers(0, 2)) for _ in range(4)]
@@ -94,6 +94,12 @@ def move(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
         y = m.node("Resize", [x.name, "", stored], mode="nearest", nearest_mode="floor",
                    coordinate_transformation_mode="asymmetric")  # fmt: skip
         shape[2:] = [shape[2] * scales[0], shape[3] * scales[1]]
+    elif op == "Split":
+        axis = draw(st.integers(1, 3))
+        first = draw(st.integers(0, shape[axis] - 1))
+        sizes = [first, shape[axis] - first] if first else [shape[axis]]
+        parts = m.nodes_out("Split", [x.name, m.store(np.array(sizes))], len(sizes), axis=axis)
+        y, shape[axis] = parts[-1], sizes[-1]
     elif op == "Slice":
         axis = draw(st.integers(1, 3))
         first = draw(st.integers(0, shape[axis] - 1))
@@ -108,18 +114,25 @@ def move(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
 
 
 def curve(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
-    op = draw(st.sampled_from(["Sigmoid", "Tanh", "HardSwish", "LeakyRelu"]))
+    op = draw(st.sampled_from(["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "PRelu", "Softmax"]))
     down = draw(st.integers(-8, -4))
-    return Tensor(m.quantize(m.node(op, [x.name]), down), x.shape, down)
+    inputs, more = [x.name], {"axis": draw(st.integers(1, 3))} if op == "Softmax" else {}
+    if op == "PRelu":
+        slopes = m.rng.normal(size=(draw(st.sampled_from([1, x.shape[1]])), 1, 1))
+        inputs.append(m.store(slopes.astype(np.float32)))
+    return Tensor(m.quantize(m.node(op, inputs, **more), down), x.shape, down)
 
 
 PARTS: list[Callable[[st.DrawFn, Qdq, Tensor], Tensor]] = [conv, conv, pool, join, move, curve]
 
 
 @st.composite
-def chains(draw: st.DrawFn, rounding: Rounding | None = None) -> onnx.ModelProto:
+def chains(
+    draw: st.DrawFn, rounding: Rounding | None = None, multiplier: bool | None = None
+) -> onnx.ModelProto:
     way = rounding or draw(st.sampled_from(list(Rounding)))
-    m = Qdq(draw(st.integers(0, 99)), way.value)
+    scaled = draw(st.booleans()) if multiplier is None else multiplier
+    m = Qdq(draw(st.integers(0, 99)), way.value, multiplier=scaled)
     shape = (1, *(draw(st.integers(1, 6)) for _ in range(3)))
     x = Tensor(m.input(shape[1:], -4, draw(st.sampled_from([INT8, UINT8]))), shape, -4)
     for _ in range(draw(st.integers(1, 5))):

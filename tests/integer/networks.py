@@ -18,8 +18,9 @@ def network(make: Network) -> Network:
     return make
 
 
-def build(name: str, rounding: str = "half-up", seed: int = 0) -> onnx.ModelProto:
-    made = Qdq(seed, rounding)
+def build(name: str, rounding: str = "half-up", seed: int = 0, *, multiplier: bool = False
+          ) -> onnx.ModelProto:  # fmt: skip
+    made = Qdq(seed, rounding, multiplier=multiplier)
     return made.proto(*NETWORKS[name](made))
 
 
@@ -152,6 +153,29 @@ def curves(m: Qdq) -> list[str]:
         m.quantize(m.node("Elu", [m.quantize(m.node("Relu", [x]), -4, UINT8)]), -6, INT16),
     ]
     return [*made, m.quantize(m.node("Mul", [x, made[0]]), -4)]
+
+
+@network
+def prelu(m: Qdq) -> list[str]:
+    x = m.quantize(m.conv(m.input((3, 5, 5)), (4, 3), (1, 1)), -2)
+    each = m.store(np.array([0.25, -0.5, 1.75, 0.0625], np.float32).reshape(4, 1, 1))
+    one = m.store(np.array([0.375], np.float32))
+    return [m.quantize(m.node("PRelu", [x, slope]), -2) for slope in (each, one)]
+
+
+@network
+def softmax(m: Qdq) -> list[str]:
+    x = m.input((5, 3, 4))
+    last, channels = (m.quantize(m.node("Softmax", [x], axis=a), -8, UINT8) for a in (-1, 1))
+    return [last, channels, m.quantize(m.node("Softmax", [x], axis=2), -7)]
+
+
+@network
+def formats_change(m: Qdq) -> list[str]:
+    x = m.input((3, 4, 5), -4)
+    y = m.quantize(m.quantize(x, -3, UINT8), -5)
+    y = m.quantize(m.node("Transpose", [y], perm=[0, 2, 3, 1]), -4, UINT8)
+    return [m.quantize(m.node("MaxPool", [y], kernel_shape=[2, 2]), -5)]
 
 
 @network

@@ -1,4 +1,4 @@
-"""QDQ models built by hand: every scale a power of two, every zero point 0."""
+"""QDQ models built by hand: scales are powers of two and zero points 0, or both are any."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ INT8, UINT8, INT16 = np.int8, np.uint8, np.int16
 class Qdq:
     """A model under construction; methods take and return names of dequantized tensors."""
 
-    def __init__(self, seed: int = 0, rounding: str | None = None) -> None:
+    def __init__(self, seed: int = 0, rounding: str | None = None, *, multiplier: bool = False
+                 ) -> None:  # fmt: skip
         self.rng = np.random.default_rng(seed)
-        self.rounding = rounding
+        self.rounding, self.multiplier = rounding, multiplier
         self.nodes: list[onnx.NodeProto] = []
         self.stored: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -44,12 +45,19 @@ class Qdq:
         return made
 
     def quantize(self, x: str, exponent: int, dtype: Any = INT8) -> str:
-        """QuantizeLinear and DequantizeLinear."""
-        grid = [self.store(np.float32(2.0**exponent), "s"), self.store(np.array(0, dtype), "z")]
+        """QuantizeLinear and DequantizeLinear; with a multiplier any scale near 2^exponent."""
+        scale, zero = np.float32(2.0**exponent), 0
+        if self.multiplier:
+            limits = np.iinfo(dtype)
+            scale *= np.float32(self.rng.uniform(0.75, 1.5))
+            zero = int(self.rng.integers(limits.min, limits.max // 2, endpoint=True))
+        grid = [self.store(scale, "s"), self.store(np.array(zero, dtype), "z")]
         return self.node("DequantizeLinear", [self.node("QuantizeLinear", [x, *grid]), *grid])
 
     def constant(self, codes: NDArray[Any], exponents: int | Sequence[int], axis: int = 0) -> str:
         scale = np.ldexp(np.float32(1), exponents).astype(np.float32)
+        if self.multiplier:
+            scale = scale * self.rng.uniform(0.75, 1.5, scale.shape).astype(np.float32)
         zero = np.zeros(scale.shape, codes.dtype)
         parts = [self.store(codes), self.store(scale, "s"), self.store(zero, "z")]
         return self.node("DequantizeLinear", parts, **({"axis": axis} if scale.ndim else {}))
@@ -92,8 +100,10 @@ class Qdq:
             info.type.tensor_type.elem_type = TensorProto.FLOAT
         graph = helper.make_graph(self.nodes, "g", self.inputs, made, self.stored)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-        if self.rounding:
-            helper.set_model_props(model, {"onnxq.rounding": self.rounding})
+        props = {"onnxq.rounding": self.rounding} if self.rounding else {}
+        if self.multiplier:
+            props["onnxq.requantization"] = "multiplier"
+        helper.set_model_props(model, props)
         return onnx.shape_inference.infer_shapes(model)
 
     def model(self, *outputs: str) -> Model:

@@ -18,9 +18,11 @@ from tests.integer.networks import NETWORKS, build
 
 
 @needs_cc
+@pytest.mark.parametrize("multiplier", [False, True], ids=["shift", "multiplier"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_c_equals_the_reference(name: str, tmp_path: Path) -> None:
-    program = lower(Model.load(build(name, seed=3)))
+def test_c_equals_the_reference(name: str, multiplier: bool, tmp_path: Path) -> None:
+    proto = build(name, "half-away" if multiplier else "half-up", 3, multiplier=multiplier)
+    program = lower(Model.load(proto))
     source = project(program, tmp_path)
     count = sum(program.values[v].size for v in program.outputs.values()) * 4
     assert check_golden(tmp_path) == f"{count} of {count} values equal\n"

@@ -62,7 +62,8 @@ def test_against_onnx_runtime(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "rounding"), [("fpga-pow2", "floor"), ("esp32-p4", None), ("dpu", None)]
+    ("target", "rounding"),
+    [("fpga-pow2", "floor"), ("esp32-p4", None), ("dpu", None), ("mcu-int8", None)],
 )
 def test_other_targets(target: str, rounding: str | None, tmp_path: Path) -> None:
     data = str(MODELS / "mnist_calibration.npz")
@@ -72,6 +73,13 @@ def test_other_targets(target: str, rounding: str | None, tmp_path: Path) -> Non
     images = np.load(MODELS / "mnist_evaluation.npz")["input"][:20]
     found = verify(Model.load(tmp_path / "q.onnx"), [{"input": x[None]} for x in images])
     assert found["holds"]["runtime"] and found["holds"]["c"] in (True, None)
+    if target == "mcu-int8":  # any scale, by multiplier and shift
+        assert (
+            lower(Model.load(tmp_path / "q.onnx")).steps[0].multipliers
+            and found["rounding"] == "half-away"
+        )
+        assert all(x["runtime_alone"]["exact"] > 0.99 * sum(x["runtime_alone"].values())
+                   for x in found["layers"])  # fmt: skip
     if found["rounding"] == "nearest-even":  # the rounding of QuantizeLinear: nothing differs
         assert all(x["runtime"]["exact"] == sum(x["runtime"].values()) for x in found["layers"])
 

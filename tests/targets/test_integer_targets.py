@@ -10,7 +10,7 @@ from onnxq.quant import QuantSpec, Rounding, ScaleRule, Shared
 from onnxq.targets import TARGETS, get_target
 from tests.passes.stages import run
 
-INTEGER = [t.name for t in TARGETS.values() if t.integer is not None]
+INTEGER = [t.name for t in TARGETS.values() if t.integer and not t.integer.multiplier]
 NET = """g (float[1,2,8,8] x) => (float[1,3] y)
     <float[4,2,3,3] w, float[4] b, float[4,1,3,3] d, float[3,4] v, float[3] c, float zero = {0}, float six = {6}>
     { [conv] p = Conv<pads=[1,1,1,1]>(x, w, b)  [relu] q = Relu(p)
@@ -37,6 +37,8 @@ def test_what_each_promises() -> None:
     assert get_target("esp32").integer.bias_bits == 20
     assert get_target("dpu").integer.shift == (0, 16)
     assert get_target("x86").integer is None
+    assert get_target("mcu-int8").integer.multiplier
+    assert get_target("mcu-int8").activations.scale is ScaleRule.ANY
 
 
 def test_every_node_is_planned_and_absorbed_ones_need_no_kernel() -> None:

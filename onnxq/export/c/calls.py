@@ -21,6 +21,8 @@ from onnxq.integer.kinds import (
     MaxPool,
     Mul,
     Pad,
+    PRelu,
+    Softmax,
     Table,
     Take,
     Transpose,
@@ -61,6 +63,7 @@ class Calls:
     used: set[str] = field(default_factory=reserved)
 
     def __post_init__(self) -> None:
+        self.multipliers = any(step.multipliers for step in self.program.steps)
         for name, codes in self.program.constants.items():
             self.names[name] = self.weight(name, codes)
 
@@ -115,6 +118,10 @@ class Calls:
                 least = int(np.iinfo(sources[0].dtype).min)
                 self.call("table", (sources[0].dtype, "", out.dtype), self.place(sources[0]),
                           self.place(out), table, out.size, least)  # fmt: skip
+            case PRelu():
+                self._prelu(step, step.kind, sources[0], out)
+            case Softmax():
+                self._softmax(step, step.kind, sources[0], out)
             case Take():
                 self._take(step, step.kind, sources[0], out)
             case _:
@@ -123,61 +130,91 @@ class Calls:
     def _inputs(self, step: Step) -> list[Value]:
         return [self.program.values[n] for n in step.inputs]
 
-    def _table(self, struct: str, name: str, text: str) -> str:
+    def _define(self, struct: str, name: str, text: str) -> str:
         self.tables.append(f"static const struct {struct} {name} = {text};")
-        return f"&{name}"
+        return name
+
+    def _table(self, struct: str, name: str, text: str) -> str:
+        return f"&{self._define(struct, name, text)}"
 
     def _conv(self, step: Step, kind: Conv, x: Value, out: Value) -> None:
         channels, each = kind.weight.shape[:2]
         of_group = channels // kind.groups
         window = _window(kind.window, x, out)
-        table = self._table("conv", self.label, f"{{{window}, {kind.groups}, {each}, {of_group}}}")
-        weight, bias, shift = self._constants(step, kind.weight, kind.bias)
+        numbers = (kind.groups, each, of_group, kind.outside)
+        text = f"{{{window}, {', '.join(map(str, numbers))}}}"
+        table = self._table("conv", self.label, text)
         types = (x.dtype, _narrow(kind.weight), out.dtype)
-        before = (self.place(x), weight, bias, shift, self.place(out))
+        before = (self.place(x), *self._constants(step, kind.weight, kind.bias), self.place(out))
         if each == 1 and of_group == 1:
-            self.call("depthwise", types, *before, table, step.low, step.high)
+            self.call("depthwise", types, *before, table)
             return
         taps = each * kind.window.kernel[0] * kind.window.kernel[1]
         patch = patch_type(x.dtype)
         self.scratch[patch] = max(self.scratch.get(patch, 0), PIXELS * taps)
-        self.call("conv", types, *before, f"patch_{SHORT[patch]}", table, step.low, step.high)
+        self.call("conv", types, *before, f"patch_{SHORT[patch]}", table)
 
     def _gemm(self, step: Step, kind: Gemm, x: Value, out: Value) -> None:
-        weight, bias, shift = self._constants(step, kind.weight, kind.bias)
         columns, depth = kind.weight.shape
         self.call(
-            "gemm", (x.dtype, _narrow(kind.weight), out.dtype), self.place(x), weight, bias, shift,
-            self.place(out), x.size // depth, depth, columns, step.low, step.high,
+            "gemm", (x.dtype, _narrow(kind.weight), out.dtype), self.place(x),
+            *self._constants(step, kind.weight, kind.bias), self.place(out), x.size // depth,
+            depth, columns,
         )  # fmt: skip
 
     def _constants(self, step: Step, weight: NDArray[Any], bias: NDArray[Any]) -> list[str]:
-        shifts = np.broadcast_to(np.array(step.shifts), bias.shape)
         return [
             self.weight(f"{self.label}_weight", weight, _narrow(weight)),
             self.weight(f"{self.label}_bias", bias, "int32"),
-            self.weight(f"{self.label}_shift", shifts, "int8"),
+            self._scale(step, bias.size),
         ]
+
+    def _scale(self, step: Step, channels: int = 1) -> str:
+        """The structure that says how accumulators of *step* become codes."""
+        parts = []
+        if self.multipliers:
+            multipliers = np.broadcast_to(np.array(step.multipliers), (channels,))
+            parts.append(self.weight(f"{self.label}_multiplier", multipliers, "int32"))
+        shifts = np.broadcast_to(np.array(step.shifts), (channels,))
+        parts.append(self.weight(f"{self.label}_shift", shifts, "int8"))
+        numbers = [step.zero_point] * self.multipliers + [step.low, step.high]
+        parts += [str(_NAMED.get(n, n)) for n in numbers]
+        return self._define("scale", f"{self.label}_scale", f"{{{', '.join(parts)}}}")
 
     def _pair(self, step: Step, sources: list[Value], out: Value) -> None:
         a, b = sources
         nest = loops(out.shape, stretched(a.shape, out.shape), stretched(b.shape, out.shape))
-        rest: list[int] = []
-        if isinstance(step.kind, Add):
-            pairs = zip(step.kind.lefts, step.kind.signs, strict=True)
-            rest = [sign * (1 << left) for left, sign in pairs]
-        self.call(
-            "add" if rest else "mul", (a.dtype, b.dtype, out.dtype), self.place(a), self.place(b),
-            self.place(out), self._loops(step, nest), *rest, step.shifts[0], step.low, step.high,
-        )  # fmt: skip
+        places = (self.place(a), self.place(b), self.place(out), self._loops(step, nest))
+        types = (a.dtype, b.dtype, out.dtype)
+        if isinstance(step.kind, Mul):
+            self.call("mul", types, *places, *step.kind.zero_points, self._scale(step))
+        else:
+            self.call("add", types, *places, *step.factors, *_last(step))
 
     def _pool(self, step: Step, window: Window, x: Value, out: Value) -> None:
         table = self._table("window", self.label, _window(window, x, out))
-        average = isinstance(step.kind, AveragePool)
-        factor = step.kind.multiplier if isinstance(step.kind, AveragePool) else x.low
+        types = (x.dtype, "", out.dtype)
+        before = (self.place(x), self.place(out), table, x.shape[1])
+        if isinstance(step.kind, AveragePool):
+            numbers = (step.kind.zero_point, step.kind.factor)
+            self.call("average_pool", types, *before, *numbers, self._scale(step))
+        else:
+            self.call("max_pool", types, *before, x.low, step.factors[0], *_last(step))
+
+    def _prelu(self, step: Step, kind: PRelu, x: Value, out: Value) -> None:
+        below = self.weight(f"{self.label}_below", kind.below, "int32")
+        channels = x.shape[1] if len(x.shape) > 1 else 1
         self.call(
-            "average_pool" if average else "max_pool", (x.dtype, "", out.dtype), self.place(x),
-            self.place(out), table, x.shape[1], factor, step.shifts[0], step.low, step.high,
+            "prelu", (x.dtype, "", out.dtype), self.place(x), self.place(out), below, channels,
+            kind.below.size, x.size // channels, kind.above, kind.zero_point, self._scale(step),
+        )  # fmt: skip
+
+    def _softmax(self, step: Step, kind: Softmax, x: Value, out: Value) -> None:
+        table = self.weight(f"{self.label}_exponentials", kind.exponentials, "int32")
+        outer, inner = (int(np.prod(p)) for p in (x.shape[: kind.axis], x.shape[kind.axis + 1 :]))
+        self.call(
+            "softmax", (x.dtype, "", out.dtype), self.place(x), self.place(out), table, outer,
+            x.shape[kind.axis], inner, kind.one, self._scale(step),
         )  # fmt: skip
 
     def _take(self, step: Step, kind: Take, x: Value, out: Value) -> None:
@@ -191,12 +228,13 @@ class Calls:
         text = f"{{{len(tables)}, {{{sizes}}}, {{{', '.join(tables)}}}}}"
         self.call(
             "take", (x.dtype, "", out.dtype), self.place(x), self.place(out),
-            self._table("take", self.label, text), step.shifts[0], step.low, step.high,
+            self._table("take", self.label, text), step.factors[0], *_last(step),
         )  # fmt: skip
 
     def _move(self, step: Step, sources: list[Value], out: Value) -> None:
         to, place, start = strides(out.shape), self.place(out), 0
-        for i, (x, shift) in enumerate(zip(sources, step.shifts, strict=True)):
+        form = zip(sources, step.factors, step.offsets, step.shifts, strict=True)
+        for i, (x, factor, more, shift) in enumerate(form):
             size, from_, onto, offset = x.shape, strides(x.shape), to, 0
             if isinstance(step.kind, Transpose):
                 size, from_ = out.shape, tuple(from_[p] for p in step.kind.order)
@@ -205,15 +243,19 @@ class Calls:
                 start += x.shape[step.kind.axis]
             elif isinstance(step.kind, Pad):
                 offset = sum(b * n for b, n in zip(step.kind.before, to[1:], strict=True))
-                code = np.array(step.kind.fill)
+                code = np.array(step.kind.fill * factor + more)
                 code = requantize(code, np.array(shift), step.low, step.high, self.program.rounding)
                 self.call("fill", ("", "", out.dtype), place, out.size, int(code))
             else:  # the same elements in the same order, whatever the shapes
                 size, from_, onto = (x.size,), (1,), (1,)
             nest = self._loops(step, loops(size, from_, onto), f"_{i}" if i else "")
             target = f"{place} + {offset}" if offset else place
-            self.call("move", (x.dtype, "", out.dtype), self.place(x), target, nest, shift,
-                      step.low, step.high)  # fmt: skip
+            types, before = (x.dtype, "", out.dtype), (self.place(x), target, nest)
+            whole = step.low <= x.low and x.high <= step.high
+            if whole and (factor, more, shift) == (1, 0, 0):
+                self.call("copy", types, *before)
+            else:
+                self.call("move", types, *before, factor, more, shift, step.low, step.high)
 
     def _loops(self, step: Step, nest: Loops, suffix: str = "") -> str:
         self._deep(step, len(nest.size))
@@ -226,6 +268,11 @@ class Calls:
                 why=f"it needs {rank} nested loops, and the kernels have {DEEPEST}",
                 hint="tensors of fewer dimensions",
             )
+
+
+def _last(step: Step) -> tuple[int, ...]:
+    """Offset, shift and limits of a step that adds or moves codes."""
+    return step.offsets[0], step.shifts[0], step.low, step.high
 
 
 def _window(window: Window, x: Value, out: Value) -> str:

@@ -43,7 +43,7 @@ class Memory:
 def aliases_input(program: Program, step: Step) -> bool:
     """Whether the output of *step* is its input, element by element."""
     source, target = program.values[step.inputs[0]], program.values[step.output]
-    same = source.dtype == target.dtype and step.shifts == (0,)
+    same = source.dtype == target.dtype and step.plain
     unclipped = step.low <= source.low and source.high <= step.high
     return isinstance(step.kind, Reshape) and same and unclipped
 

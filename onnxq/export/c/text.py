@@ -20,7 +20,7 @@ _RESERVED = """
 auto break case char const continue default do double else enum extern float for goto if inline int
 long register restrict return short signed sizeof static struct switch typedef union unsigned void
 volatile while model_run model_trace memcpy requantize shift_down shift_round shift_up advance main
-run raw golden tracing window conv loops take
+run raw golden tracing window conv loops take scale scaled multiply_high
 """
 
 _REST = "    const uint32_t rest = (uint32_t)x & ((UINT32_C(1) << n) - 1);\n"
@@ -45,10 +45,26 @@ def template(name: str) -> str:
     return (files("onnxq.export.c") / "kernels" / name).read_text("utf-8")
 
 
-def fixed_header(rounding: Rounding) -> str:
-    """``fixed.h``: shifts with *rounding*."""
+def fixed_header(rounding: Rounding, *, multipliers: bool) -> str:
+    """``fixed.h``: shifts with *rounding*, and *multipliers* in front of them."""
     mode = rounding.value.replace("-", " ")
-    return template("fixed.h").replace("@MODE@", mode).replace("@ROUND@", _ROUND[rounding])
+    text = template("fixed.h").replace("@MODE@", mode).replace("@ROUND@", _ROUND[rounding])
+    return text.replace("@SCALED@", template("multiplier.h" if multipliers else "shift.h"))
+
+
+def scale_struct(*, multipliers: bool) -> str:
+    """The structure that says how accumulators become codes."""
+    if not multipliers:
+        return (
+            "/* How accumulators become codes: a shift for each channel, and a clip. */\n"
+            "struct scale {\n    const int8_t *shift;\n    int32_t low, high;\n};"
+        )
+    return (
+        "/* How accumulators become codes: a multiplier and a shift for each channel, what is\n"
+        "   added then, and a clip. */\n"
+        "struct scale {\n    const int32_t *multiplier;\n    const int8_t *shift;\n"
+        "    int32_t zero, low, high;\n};"
+    )
 
 
 def reserved() -> set[str]:

@@ -19,12 +19,13 @@ from onnxq.export.c.text import (
     identifier,
     patch_type,
     reserved,
+    scale_struct,
     template,
 )
 from onnxq.integer.program import Program, Value
 
 _GATHERS = ("conv",)
-_NESTS = ("add", "mul", "move")
+_NESTS = ("add", "mul", "move", "copy")
 _STRUCTS = "types.h"
 
 
@@ -86,7 +87,7 @@ def write_c(program: Program, golden: Golden, name: str) -> Source:
     names = [*inputs.values(), *outputs.values()]
     values = [program.values[v] for v in (*inputs, *program.outputs.values())]
     files = {
-        "fixed.h": fixed_header(program.rounding),
+        "fixed.h": fixed_header(program.rounding, multipliers=calls.multipliers),
         "kernels.h": _kernels_header(calls),
         "kernels.c": _kernels(calls),
         "weights.h": _guarded("WEIGHTS_H", "#include <stdint.h>\n\n" + "".join(
@@ -116,7 +117,7 @@ def _model_header(signature: str, names: list[str], values: list[Value]) -> str:
     lines = ["#include <stddef.h>\n#include <stdint.h>\n\n"]
     for name, value in zip(names, values, strict=True):
         shape = ", ".join(map(str, value.shape[1:]))
-        lines.append(f"/* [{shape}]; code c stands for c * 2^{value.exponent}. */\n")
+        lines.append(f"/* [{shape}]; code c stands for {_meaning(value)}. */\n")
         lines.append(f"#define {name.upper()}_SIZE {value.size}\n")
     lines.append(f"\n/* One frame. Not reentrant: it works in static memory. */\n{signature};\n")
     lines.append(
@@ -124,6 +125,13 @@ def _model_header(signature: str, names: list[str], values: list[Value]) -> str:
         "void model_trace(const void *data, size_t size, size_t count);\n#endif\n"
     )
     return "".join(lines)
+
+
+def _meaning(value: Value) -> str:
+    if value.exponent is not None and not value.zero_point:
+        return f"c * 2^{value.exponent}"
+    less = f"c - {value.zero_point}" if value.zero_point >= 0 else f"c + {-value.zero_point}"
+    return f"({less}) * {value.scale!r}" if value.zero_point else f"c * {value.scale!r}"
 
 
 def _model(calls: Calls, signature: str, name: str) -> str:
@@ -172,7 +180,8 @@ def _kernels(calls: Calls) -> str:
 
 
 def _kernels_header(calls: Calls) -> str:
-    found = ["#include <stdint.h>\n", template(_STRUCTS)]
+    structs = template(_STRUCTS).replace("@SCALE@", scale_struct(multipliers=calls.multipliers))
+    found = ["#include <stdint.h>\n", structs]
     for kernel, types in calls.kernels:
         text = _typed(template(f"{kernel}.c"), types)
         found.append(text[: text.index("\n{")] + ";\n")

@@ -40,7 +40,7 @@ class LegalizeShifts(Pass):
         e_x = −3, e_w = −2, e_y = −6: n = −1. With e_y = −5, n = 0, and nothing is lost.
 
     When it declines
-        Targets that have floating point. Where no exponent is left to move, because the user
+        Targets that have floating point, or multiply results. Where no exponent is left to move, because the user
         gave the scale, the model is refused.
 
     Numerics
@@ -58,7 +58,7 @@ class LegalizeShifts(Pass):
     preserves: ClassVar[float | None] = 0.0
 
     def run(self, model: Model, ctx: Context) -> None:
-        if ctx.target.integer is None:
+        if ctx.target.integer is None or ctx.target.integer.multiplier:
             return
         nodes = planned_nodes(model, ctx)
         moved = _Moved(model, ctx, ctx.target.integer)

@@ -70,23 +70,26 @@ class _Proof:
             self.limits |= dict.fromkeys(group.tensors, limits)
         for name, planned in ctx.plan.tensors.items():
             if isinstance(planned, QuantSpec | Fixed) and name in ctx.qparams:
-                exponents(name, ctx.qparams[name])  # a power of two, or refused
+                self._exponents(name)  # powers of two, or refused
 
     def of(self, node: gs.Node) -> list[int] | None:
         """Smallest and largest value in the accumulator of *node*; None where it has none.
 
+        Sums of scales of any value have factors that are chosen so that they fit.
+
         Raises:
             UnsupportedModelError: they do not fit, or the shift is not one that the target has.
         """
+        by_shifts = not self.arithmetic.multiplier
         if node.op in ("Conv", "Gemm", "MatMul"):
             low, high, held = self._product(node)
-        elif node.op in ("Add", "Mul"):
+        elif node.op == "Mul" or (node.op == "Add" and by_shifts):
             low, high, held = self._pair(node)
         elif node.op in ("AveragePool", "GlobalAveragePool"):
             low, high, held = *self._mean(node), None
         else:
             return None
-        if held is not None:
+        if held is not None and by_shifts:
             shift = exponents("", self.ctx.qparams[result(node, self.ctx)]) - held
             self._shift(node, int(shift.min()), int(shift.max()))
             half = 1 << max(int(shift.max()) - 1, 0)
@@ -102,14 +105,21 @@ class _Proof:
         return [low, high]
 
     def _codes(self, name: str) -> tuple[int, int]:
-        """Smallest and largest code that the activation *name* can have; 0 is one of them."""
+        """Smallest and largest code of the activation *name*; 0 and its zero point are among them.
+
+        What zero points add up to is part of the bias.
+        """
         q, limits = self.ctx.qparams[name], self.limits.get(name)
-        low, high = q.qmin, q.qmax
+        low, high, zero = q.qmin, q.qmax, int(q.zero_point)
         if limits is not None:
             scale = float(q.scale)
-            low = int(max(low, np.floor(max(limits[0] / scale, -(2.0**40)))))
-            high = int(min(high, np.ceil(min(limits[1] / scale, 2.0**40))))
-        return min(low, 0), max(high, 0)
+            low = int(max(low, np.floor(max(limits[0] / scale, -(2.0**40))) + zero))
+            high = int(min(high, np.ceil(min(limits[1] / scale, 2.0**40)) + zero))
+        return min(low, zero, 0), max(high, zero, 0)
+
+    def _exponents(self, name: str) -> np.ndarray:
+        """Exponents of the scales of *name*; 0 where they may be any."""
+        return np.array(0) if self.arithmetic.multiplier else exponents(name, self.ctx.qparams[name])
 
     def _product(self, node: gs.Node) -> tuple[int, int, np.ndarray]:
         x, w = node.inputs[0].name, node.inputs[1].name
@@ -124,16 +134,17 @@ class _Proof:
         plus, minus = np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
         high, low = plus * most - minus * least, plus * least - minus * most
         bias = self.ctx.integers.get(node.inputs[2].name) if len(node.inputs) > 2 else None
+        added = -int(self.ctx.qparams[x].zero_point) * rows.sum(axis=1)
         if bias is not None:
-            added = np.asarray(bias).astype(np.int64).reshape(-1)
-            high, low = high + np.maximum(added, 0), low + np.minimum(added, 0)
-        held = exponents(x, self.ctx.qparams[x]) + exponents(w, self.ctx.qparams[w])
-        return int(low.min()), int(high.max()), np.asarray(held)
+            added = added + np.asarray(bias).astype(np.int64).reshape(-1)
+        high, low = high + np.maximum(added, 0), low + np.minimum(added, 0)
+        return int(low.min()), int(high.max()), self._exponents(x) + self._exponents(w)
 
     def _pair(self, node: gs.Node) -> tuple[int, int, np.ndarray]:
         names = [t.name for t in node.inputs[:2]]
-        own = [int(exponents(n, self.ctx.qparams[n])) for n in names]
-        (a, b), (c, d) = (self._codes(n) for n in names)
+        own = [int(self._exponents(n)) for n in names]
+        zeros = [int(self.ctx.qparams[n].zero_point) for n in names]
+        (a, b), (c, d) = ([v - z for v in self._codes(n)] for n, z in zip(names, zeros, strict=True))
         if node.op == "Mul":
             products = (a * c, a * d, b * c, b * d)
             return min(products), max(products), np.array(sum(own))
@@ -151,7 +162,8 @@ class _Proof:
         shape = self.ctx.shape(node.inputs[0])
         window = attribute(node, "kernel_shape", None) or (shape or ())[2:]
         count = int(np.prod([d or 1 for d in window], dtype=np.int64))
-        low, high = self._codes(node.inputs[0].name)
+        zero = int(self.ctx.qparams[node.inputs[0].name].zero_point)
+        low, high = (v - zero for v in self._codes(node.inputs[0].name))
         return low * count, high * count
 
     def _shift(self, node: gs.Node, low: int, high: int) -> None:

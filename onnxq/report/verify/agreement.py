@@ -14,7 +14,7 @@ from onnxq.export.c import compiler
 from onnxq.graph import Model
 from onnxq.integer import Program, Step, encode, execute, lower, run
 from onnxq.integer.arithmetic import accumulate
-from onnxq.integer.kinds import Concat
+from onnxq.integer.kinds import Concat, Conv
 from onnxq.report.qdq_form import qdq_form
 from onnxq.report.verify.counts import Counts
 from onnxq.report.verify.generated import GeneratedCodes
@@ -117,11 +117,14 @@ def _operands(
         return {}
     inputs = [given[n] if n in program.constants else given[n][at[0] : at[0] + 1]
               for n in step.inputs]  # fmt: skip
-    acc = accumulate(step.kind, inputs, program.values[step.output].shape, step.bits)
-    channel = at[-1] if len(at) == 2 else at[1]
-    shift = step.shifts[0] if len(step.shifts) == 1 else step.shifts[channel]
-    total = int(acc[(0, *at[1:])])
-    return {"accumulator": total, "shift": shift, "quotient": total / 2.0**shift}
+    acc = accumulate(step, inputs, program.values[step.output].shape)
+    channel = at[1] if isinstance(step.kind, Conv) else at[-1]
+    shift = step.shifts[0 if len(step.shifts) == 1 else channel]
+    total, found = int(acc[(0, *at[1:])]), {"shift": shift}
+    if step.multipliers:
+        found["multiplier"] = step.multipliers[0 if len(step.multipliers) == 1 else channel]
+    ratio = found.get("multiplier", 1 << 31) / 2.0 ** (31 + shift)
+    return {"accumulator": total, **found, "quotient": total * ratio + step.zero_point}
 
 
 def _summary(

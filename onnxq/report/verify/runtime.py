@@ -43,5 +43,6 @@ class RuntimeCodes:
     def _codes(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         if array.dtype.kind != "f":
             return array
-        exponent = self.program.values[name].exponent
-        return np.rint(np.ldexp(array.astype(np.float64), -exponent)).astype(np.int64)
+        value = self.program.values[name]
+        steps = np.rint(array.astype(np.float64) / value.scale)
+        return np.asarray(steps, np.int64) + value.zero_point

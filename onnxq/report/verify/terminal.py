@@ -54,8 +54,10 @@ def lines(found: Mapping[str, Any]) -> list[str]:
             f"reference {seen['reference']}, ONNX Runtime {seen['runtime']}"
         )
         if "accumulator" in seen:
+            times = f" · {seen['multiplier']:,} >> 31" if "multiplier" in seen else ""
             text += (
-                f"; accumulator {seen['accumulator']:,} >> {seen['shift']} = {seen['quotient']:g}"
+                f"; accumulator {seen['accumulator']:,}{times} >> {seen['shift']} gives "
+                f"{seen['quotient']:g}"
             )
         said.append(text)
     if found["c"] is None:

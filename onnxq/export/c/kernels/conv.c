@@ -1,7 +1,7 @@
 /* Convolution. The patches under four output pixels are gathered once and meet every filter, so
    that a compiler can keep the four sums in vector registers and load each weight once. */
-void conv_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shift, OUT *y,
-            PATCH *patch, const struct conv *c, int32_t low, int32_t high)
+void conv_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale, OUT *y,
+            PATCH *patch, const struct conv *c)
 {
     const struct window *w = &c->window;
     const int32_t pixels = w->out_height * w->out_width;
@@ -13,7 +13,7 @@ void conv_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shi
             const int32_t count = pixels - pixel < 4 ? pixels - pixel : 4;
             for (int32_t p = 0; p < 4; p++) {
                 const int32_t at = p < count ? pixel + p : pixels - 1; /* the last one again */
-                gather_@(x, patch + p * taps, w, c->in_channels,
+                gather_@(x, patch + p * taps, w, c->in_channels, c->outside,
                          at / w->out_width * w->stride_y - w->top,
                          at % w->out_width * w->stride_x - w->left);
             }
@@ -28,13 +28,12 @@ void conv_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shi
                 }
                 const int32_t acc[4] = {s, t, u, v};
                 for (int32_t p = 0; p < count; p++)
-                    y[o * pixels + pixel + p] = (OUT)requantize(acc[p], shift[o], low, high);
+                    y[o * pixels + pixel + p] = (OUT)scaled(acc[p], scale, group * c->out_channels + o);
             }
         }
         x += c->in_channels * w->in_height * w->in_width;
         y += c->out_channels * pixels;
         weight += c->out_channels * taps;
         bias += c->out_channels;
-        shift += c->out_channels;
     }
 }

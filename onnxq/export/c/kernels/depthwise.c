@@ -1,6 +1,6 @@
 /* Convolution of each channel on its own. */
-void depthwise_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shift, OUT *y,
-                 const struct conv *c, int32_t low, int32_t high)
+void depthwise_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale, OUT *y,
+                 const struct conv *c)
 {
     const struct window *w = &c->window;
 
@@ -10,16 +10,15 @@ void depthwise_@(const IN *x, const W *weight, const int32_t *bias, const int8_t
                 int32_t acc = bias[channel];
                 for (int32_t i = 0; i < w->kernel_height; i++) {
                     const int32_t at_y = out_y * w->stride_y - w->top + i * w->hole_y;
-                    if (at_y < 0 || at_y >= w->in_height)
-                        continue;
+                    const int inside = at_y >= 0 && at_y < w->in_height;
                     for (int32_t j = 0; j < w->kernel_width; j++) {
                         const int32_t at_x = out_x * w->stride_x - w->left + j * w->hole_x;
-                        if (at_x >= 0 && at_x < w->in_width)
-                            acc += (int32_t)x[at_y * w->in_width + at_x]
-                                 * (int32_t)weight[i * w->kernel_width + j];
+                        const int here = inside && at_x >= 0 && at_x < w->in_width;
+                        const int32_t code = here ? x[at_y * w->in_width + at_x] : c->outside;
+                        acc += code * (int32_t)weight[i * w->kernel_width + j];
                     }
                 }
-                *y++ = (OUT)requantize(acc, shift[channel], low, high);
+                *y++ = (OUT)scaled(acc, scale, channel);
             }
         }
         x += w->in_height * w->in_width;

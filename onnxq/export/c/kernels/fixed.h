@@ -6,7 +6,9 @@
 /* x / 2^n rounded down, for 0 <= n <= 31: a shift that is defined for negative numbers. */
 static inline int32_t shift_down(int32_t x, int32_t n)
 {
-    return x >= 0 ? x >> n : ~(~x >> n);
+    const int32_t sign = -(x < 0);
+
+    return ((x ^ sign) >> n) ^ sign;
 }
 
 /* x / 2^n for 1 <= n <= 31, rounded @MODE@. */
@@ -30,4 +32,5 @@ static inline int32_t requantize(int32_t acc, int32_t shift, int32_t low, int32_
     return code < low ? low : code > high ? high : code;
 }
 
+@SCALED@
 #endif

@@ -1,6 +1,6 @@
-/* What lies under a window, channel by channel; zero where that is outside of the input. */
+/* What lies under a window, channel by channel; what is outside of the input has one code. */
 static void gather_@(const IN *x, PATCH *patch, const struct window *w, int32_t channels,
-                     int32_t first_y, int32_t first_x)
+                     int32_t outside, int32_t first_y, int32_t first_x)
 {
     for (int32_t channel = 0; channel < channels; channel++) {
         for (int32_t i = 0; i < w->kernel_height; i++) {
@@ -9,7 +9,7 @@ static void gather_@(const IN *x, PATCH *patch, const struct window *w, int32_t 
             for (int32_t j = 0; j < w->kernel_width; j++) {
                 const int32_t at_x = first_x + j * w->hole_x;
                 const int here = inside && at_x >= 0 && at_x < w->in_width;
-                *patch++ = (PATCH)(here ? x[at_y * w->in_width + at_x] : 0);
+                *patch++ = (PATCH)(here ? x[at_y * w->in_width + at_x] : outside);
             }
         }
         x += w->in_height * w->in_width;

@@ -1,6 +1,6 @@
 /* Each row of x with each row of the weight. */
-void gemm_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shift, OUT *y,
-            int32_t rows, int32_t depth, int32_t columns, int32_t low, int32_t high)
+void gemm_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale, OUT *y,
+            int32_t rows, int32_t depth, int32_t columns)
 {
     for (int32_t row = 0; row < rows; row++) {
         for (int32_t o = 0; o < columns; o++) {
@@ -8,7 +8,7 @@ void gemm_@(const IN *x, const W *weight, const int32_t *bias, const int8_t *shi
             int32_t acc = bias[o];
             for (int32_t k = 0; k < depth; k++)
                 acc += (int32_t)x[k] * (int32_t)w[k];
-            *y++ = (OUT)requantize(acc, shift[o], low, high);
+            *y++ = (OUT)scaled(acc, scale, o);
         }
         x += depth;
     }

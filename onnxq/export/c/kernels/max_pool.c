@@ -1,6 +1,6 @@
 /* Largest code in each window; what lies outside of the input counts for nothing. */
 void max_pool_@(const IN *x, OUT *y, const struct window *w, int32_t channels, int32_t least,
-                int32_t shift, int32_t low, int32_t high)
+                int32_t factor, int32_t offset, int32_t shift, int32_t low, int32_t high)
 {
     for (int32_t channel = 0; channel < channels; channel++) {
         for (int32_t out_y = 0; out_y < w->out_height; out_y++) {
@@ -18,7 +18,7 @@ void max_pool_@(const IN *x, OUT *y, const struct window *w, int32_t channels, i
                         most = here > most ? here : most;
                     }
                 }
-                *y++ = (OUT)requantize(most, shift, low, high);
+                *y++ = (OUT)requantize(most * factor + offset, shift, low, high);
             }
         }
         x += w->in_height * w->in_width;

@@ -4,11 +4,13 @@ struct window {
     int32_t stride_y, stride_x, hole_y, hole_x, top, left;
 };
 
-/* A convolution: channels of one group. */
+/* A convolution: channels of one group, and the code around its input. */
 struct conv {
     struct window window;
-    int32_t groups, in_channels, out_channels;
+    int32_t groups, in_channels, out_channels, outside;
 };
+
+@SCALE@
 
 #define LOOPS 6
 
