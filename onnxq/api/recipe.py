@@ -13,9 +13,9 @@ from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.emit.to_qoperator import ToQoperator
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
-from onnxq.passes.plan.override_tensors import OverrideTensors
+from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
-from onnxq.pipeline import Pass, QuantPlan, Recipe
+from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import dtype
 from onnxq.quant.ranges import RANGE_METHODS
 
@@ -75,6 +75,8 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
         _insert(passes, "plan-kernels", 0, ExcludeNodes(patterns=changes.exclude))
     if changes.overrides is not None:
         _insert(passes, "choose-ranges", 0, OverrideTensors(file=changes.overrides))
+        if given_encodings(changes.overrides) is not None:  # of the channels as they are
+            passes = [p for p in passes if p.stage is not Stage.EQUALIZE]
     if changes.io_dtype is not None:
         _insert(passes, "insert-qdq", 1, IoDtype(dtype=changes.io_dtype))
     if changes.format == "qoperator":

@@ -1,4 +1,4 @@
-"""``onnxq export``: a quantized model as C, or as data for hardware."""
+"""``onnxq export``: a quantized model as C, as data for hardware, or as another tool's scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from onnxq.cli.options import AsJson, Debug, ModelFile, Quiet
 def export(
     model: ModelFile,
     to: Annotated[
-        str, typer.Option(metavar="FORMAT", help="c, or manifest (JSON, .npy and .mem).")
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="c, manifest (JSON, .npy, .mem), or scales for: tensorrt, aimet, ppq.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder; made where absent.")
@@ -32,9 +36,11 @@ def export(
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Write a model with power-of-two scales as integer-only C, or as a manifest.
+    """Write a model as integer-only C or a manifest, or its scales for another tool.
 
-    'onnxq quantize … --target fpga-pow2' makes such a model.
+    'onnxq quantize … --target fpga-pow2' (or mcu-int8) makes a model for C. 'tensorrt' writes a
+    calibration cache and a QDQ model, 'aimet' and 'ppq' JSON and the float model; 'quantize
+    --overrides' reads all three.
     """
     from onnxq.cli.console import out, write_json
     from onnxq.export.export import export as write
@@ -49,10 +55,12 @@ def export(
         inputs = Session(loaded.to_proto(), optimize=False).inputs
         source = open_data(data, inputs, preprocess)
     found = write(loaded, to, output, samples=source, frames=frames)
-    facts: dict[str, object] = {
-        "folder": str(found.folder), "layers": len(found.program.steps),
-        "rounding": found.program.rounding.value, "golden_frames": found.frames,
-    }  # fmt: skip
+    facts: dict[str, object] = {"folder": str(found.folder)}
+    if found.program is not None:
+        facts |= {
+            "layers": len(found.program.steps), "rounding": found.program.rounding.value,
+            "golden_frames": found.frames,
+        }  # fmt: skip
     if found.source is not None:
         facts["static_ram_bytes"] = found.source.ram
         facts["constant_bytes"] = found.source.constants

@@ -168,9 +168,10 @@ def quantize(
     overrides: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml",
+            metavar="FILE",
             rich_help_panel=_WHERE,
-            help="Format, granularity, symmetry and range per tensor.",
+            help="Per tensor: format, granularity, symmetry, range (.toml); or scales of AIMET, "
+            "PPQ, TensorRT.",
         ),
     ] = None,
     require_quantized: Annotated[

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from onnxq.errors import OutputError, UnknownNameError
 from onnxq.export.c import Source, golden, write_c
+from onnxq.export.encodings import encoding_files
 from onnxq.export.manifest import add_golden, manifest, write_arrays
 from onnxq.graph import Model
 from onnxq.integer import Program, encode, lower
 from onnxq.report.qdq_form import qdq_form
 
-FORMATS = ("c", "manifest")
+FORMATS = ("c", "manifest", "tensorrt", "aimet", "ppq")
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Exported:
 
     Attributes:
         folder: where.
-        program: the integers.
+        program: the integers; None where only scales were written.
         source: the C project; None for other formats.
         frames: number of golden frames.
     """
 
     folder: Path
-    program: Program
+    program: Program | None
     source: Source | None
     frames: int
 
@@ -51,8 +53,9 @@ def export(
     """Write *model* to *folder*, which is made where it is not there.
 
     Args:
-        model: a QDQ model for integer-only hardware, as ``quantize --target fpga-pow2`` makes it.
-        to: ``c`` or ``manifest``.
+        model: a QDQ model; for C and the manifest one for integer-only hardware, as ``quantize
+            --target fpga-pow2`` makes it.
+        to: ``c``, ``manifest``, or scales for another tool: ``tensorrt``, ``aimet``, ``ppq``.
         folder: where to; files of the same names are replaced.
         samples: frames for the golden vectors, by input name; None draws codes.
         frames: how many of them.
@@ -65,9 +68,11 @@ def export(
     """
     if to not in FORMATS:
         raise UnknownNameError("format", to, FORMATS, hint=" or ".join(FORMATS))
-    program = lower(qdq_form(model))
     name = name or (model.path.stem if model.path is not None else "model")
     name = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "model"
+    if to in ("tensorrt", "aimet", "ppq"):
+        return _scales(qdq_form(model), to, folder, name)
+    program = lower(qdq_form(model))
     vectors = golden(program, _codes(program, samples, frames), frames)
     described, arrays = manifest(program, name)
     texts: dict[str, str] = {}
@@ -80,15 +85,31 @@ def export(
     else:
         add_golden(described, vectors.codes, arrays)
     texts["manifest.json"] = json.dumps(described, indent=1) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
         write_arrays(folder, arrays, memory=to == "manifest")
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
+    return Exported(folder, program, source, vectors.frames)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"'{folder}' cannot be written", why=reason) from error
-    return Exported(folder, program, source, vectors.frames)
+
+
+def _scales(model: Model, to: str, folder: Path, name: str) -> Exported:
+    texts, beside = encoding_files(model, to, name)
+    with _writing(folder):
+        for file, text in texts.items():
+            (folder / file).write_text(text, encoding="utf-8")
+    kind = "qdq" if to == "tensorrt" else "float"
+    beside.save(folder / f"{name}.{kind}.onnx")
+    return Exported(folder, None, None, 0)
 
 
 def stacked(

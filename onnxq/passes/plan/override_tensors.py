@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from onnxq.graph import Model
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import Fixed, PerAxis, PerTensor, QuantSpec, dtype
 from onnxq.quant.choose import qparams_from_range
+from onnxq.quant.encodings import Encoding, read_encodings
 
 _KEYS = ("dtype", "symmetric", "narrow_range", "granularity", "axis", "range")
 
@@ -25,7 +27,8 @@ class OverrideTensors(Pass):
     """Replace parts of the plan of single tensors by what the user says.
 
     What it does
-        Reads a TOML file with one table a tensor (a name or a glob; where several match, each
+        Takes scales from another tool: encodings of AIMET or QNN (JSON), JSON of PPQ, a
+        calibration cache of TensorRT. Or reads a TOML file with one table a tensor (a name or a glob; where several match, each
         adds to those before it); the keys ``dtype``,
         ``symmetric``, ``narrow_range``, ``granularity`` ("tensor", "channel" with ``axis``) and
         ``range`` ([low, high], instead of a calibrated one) replace what was planned.
@@ -39,7 +42,8 @@ class OverrideTensors(Pass):
 
     When it declines
         Never: an unknown key or a tensor that is not quantized is an error; a tensor that is not
-        quantized because nodes were excluded is a warning.
+        quantized because nodes were excluded is a warning. Of scales from another tool, tensors
+        that the model does not have, or that are not rounded here, are warnings.
 
     Numerics
         Ranges are widened to include zero.
@@ -48,7 +52,7 @@ class OverrideTensors(Pass):
         The idea follows ONNX Runtime's TensorQuantOverrides.
 
     Attributes:
-        file: path of the TOML file.
+        file: path of the file; its content says which kind it is.
     """
 
     name: ClassVar[str] = "override-tensors"
@@ -59,6 +63,10 @@ class OverrideTensors(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         specs = {n: s for n, s in ctx.plan.tensors.items() if isinstance(s, QuantSpec)}
+        given = given_encodings(self.file)
+        if given is not None:
+            _take(given, specs, model, ctx, self.file)
+            return
         ranges: dict[str, tuple[float, float]] = {}
         for pattern, table in _read(self.file).items():
             where = f"{self.file}: '{pattern}'"
@@ -80,12 +88,60 @@ class OverrideTensors(Pass):
             ctx.plan.tensors[name] = Fixed(qparams_from_range(low, high, specs[name]))
 
 
-def _read(file: str) -> Mapping[str, Mapping[str, Any]]:
+def given_encodings(file: str) -> list[Encoding] | None:
+    """The scales of another tool in *file*; None where it is TOML.
+
+    Raises:
+        OptionError: it cannot be read, or is neither.
+    """
     try:
-        tables = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        return read_encodings(_text(file))
+    except ValueError as error:
+        raise OptionError(f"overrides '{file}' cannot be understood", why=str(error)) from error
+
+
+def _take(
+    given: list[Encoding], specs: Mapping[str, QuantSpec], model: Model, ctx: Context, file: str
+) -> None:
+    """Fix what of *specs* has an encoding, and warn of the others."""
+    tensors = model.tensors()
+    taken, idle = 0, []
+    for encoding in given:
+        name, tensor = encoding.name, tensors.get(encoding.name)
+        if tensor is None:
+            near = difflib.get_close_matches(name, tensors, n=3)
+            hint = f"; near are {', '.join(near)}" if near else ""
+            ctx.journal.warn(f"{file}: the model has no tensor '{name}'{hint}")
+        elif name not in specs:
+            idle += [] if name in ctx.plan.tensors else [name]
+        else:
+            spec, shape = specs[name], ctx.shape(tensor)
+            axis = spec.granularity.axis if isinstance(spec.granularity, PerAxis) else None
+            channels = None if axis is None or shape is None else shape[axis % len(shape)]
+            ctx.plan.tensors[name] = Fixed(encoding.qparams(spec, channels))
+            taken += 1
+    if not taken:
+        raise OptionError(f"'{file}' has no scale for any tensor that is quantized here",
+                          why=f"{len(given)} tensors, such as '{given[0].name}'" if given else "",
+                          hint=", ".join([*specs][:8]))  # fmt: skip
+    if idle:
+        few = ", ".join(idle[:5]) + (" …" if len(idle) > 5 else "")
+        ctx.journal.warn(f"{file}: {len(idle)} tensors have no scale of their own here: {few}")
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
     except OSError as error:
         raise OptionError(f"overrides '{file}' cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise OptionError(f"overrides '{file}' is not TOML: {error}") from error
+
+
+def _read(file: str) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        tables = tomllib.loads(_text(file))
+    except tomllib.TOMLDecodeError as error:
         raise OptionError(f"overrides '{file}' is not TOML: {error}") from error
     for name, table in tables.items():
         if not isinstance(table, dict):
