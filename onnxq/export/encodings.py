@@ -9,13 +9,25 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import UnsupportedModelError
-from onnxq.graph import Model, attribute, bypass, constant_value, consumers, producer, remove_node
-from onnxq.graph import replace_uses as redirect
+from onnxq.graph import (
+    Model,
+    attribute,
+    bypass,
+    constant_value,
+    consumers,
+    insert_node,
+    producer,
+    remove_node,
+    replace_input,
+    replace_uses,
+)
 from onnxq.quant import DTYPES
 from onnxq.quant.encodings import Encoding, aimet, ppq, tensorrt
 
 #: What `insert-qdq` appends to the names of tensors.
 _MARKS = ("__dq", "__float", "__q")
+#: What can absorb a Relu or Relu6 into the range of its result.
+_CLAMPED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul")
 
 
 def encodings(model: Model) -> tuple[list[Encoding], dict[str, str]]:
@@ -75,8 +87,13 @@ def _plain(name: str) -> str:
 
 
 def floats(model: Model) -> Model:
-    """*model* without Q and DQ: weights are the numbers that their codes stand for."""
+    """*model* without Q and DQ: weights are the numbers that their codes stand for.
+
+    A range that begins at 0 may stand for a Relu, and one of 0 … 6 for a Relu6: they come back.
+    """
     work = model.clone()
+    for node in [n for n in work.graph.nodes if n.op == "QuantizeLinear"]:
+        _clamp(work, node)
     for node in _dequantized_constants(work):
         _store(work, node, _plain(node.outputs[0].name))
     for op in ("DequantizeLinear", "QuantizeLinear"):
@@ -87,6 +104,23 @@ def floats(model: Model) -> Model:
             if op == "QuantizeLinear" and not is_output and above.name.endswith("__float"):
                 above.name = _plain(name)
     return work
+
+
+def _clamp(model: Model, quantize: gs.Node) -> None:
+    raw, above = quantize.inputs[0], producer(quantize.inputs[0])
+    if above is None or above.op not in _CLAMPED or constant_value(quantize.inputs[1]) is None:
+        return
+    found = _encoding(quantize, raw.name, weight=False)
+    if found is None or found.scale.size > 1 or found.offset[0]:
+        return
+    name, raw.name = raw.name, model.unique_name(f"{raw.name}__linear")
+    made, ends = gs.Variable(name, raw.dtype, raw.shape), []
+    if abs(found.high[0] - 6) < 1e-3:
+        ends = [gs.Constant(model.unique_name(f"{name}__{n}"), np.array(n, np.float32))
+                for n in (0, 6)]  # fmt: skip
+    op = "Clip" if ends else "Relu"
+    insert_node(model, op, [raw, *ends], [made], name=model.unique_name(f"{above.name}__{op}"))
+    replace_input(quantize, 0, made)
 
 
 def float_biases(model: Model) -> Model:
@@ -118,7 +152,7 @@ def _store(model: Model, node: gs.Node, name: str) -> None:
     if zero is not None:
         steps = steps - zero.astype(np.int64).reshape(shape)
     real = steps.astype(np.float32) * scale.astype(np.float32).reshape(shape)
-    redirect(model, node.outputs[0], gs.Constant(model.unique_name(name), np.asarray(real)))
+    replace_uses(model, node.outputs[0], gs.Constant(model.unique_name(name), np.asarray(real)))
     remove_node(model, node)
 
 
