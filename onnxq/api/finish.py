@@ -57,7 +57,7 @@ def measured(
     Outputs are compared with those of *given*, the user's model, where channels were equalized.
     *full* adds the isolated error of each node, its sources, and statistics of tensors.
     """
-    names = {t for t in work.tensors() if t.endswith("__q")}
+    names = {t for t in (deployed or work).tensors() if t.endswith("__q")}
     codes: dict[str, tuple[str, QParams]] = {}
     results: dict[str, str] = {}
     for node in original.nodes():

@@ -44,11 +44,16 @@ def with_arithmetic(target: Target, rounding: str | None, bias_bits: int | None)
 
 
 def check_format(format: str, target: Target) -> None:  # noqa: A002 (the name is fixed)
-    """Refuse a *format* that *target* does not read.
+    """Refuse a *format* that *target* does not have.
 
     Raises:
-        OptionError: it reads QDQ models alone.
+        OptionError: it reads QDQ models alone, or has no integer arithmetic of its own.
     """
+    if format == "simulate" and target.integer is None:
+        raise OptionError(
+            f"format simulate: target {target.name} leaves the arithmetic to its runtime",
+            hint="--target fpga-pow2, nxp, esp32 or dpu",
+        )
     if format == "qoperator" and not target.quantized_bias:
         raise OptionError(
             f"format qoperator: target {target.name} reads QDQ models, with biases in float",

@@ -90,8 +90,9 @@ def quantize(
             one scale for all weights, and one for all activations.
         block: in mode weights, how many values share a scale; 0 for whole rows.
         asymmetric: in mode weights, whether each scale has a zero point of its own.
-        format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside) or
-            ``"qoperator"`` (operators on codes, without floats between layers).
+        format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside),
+            ``"qoperator"`` (operators on codes, without floats between layers) or ``"simulate"``
+            (what a target without floating point computes, in explicit arithmetic, bit for bit).
         exclude: patterns of nodes to keep in float: globs, ``op:TYPE``, ``re:…``, ``from:A,to:B``.
         exclude_from: an earlier report whose recommended layers are kept in float.
         overrides: a TOML file with one table a tensor.
@@ -205,7 +206,7 @@ def quantize(
             original, work = untouched, untouched.clone()
             qdq = work
         progress.stage("verify")
-        found = look(work, original, ctx, chosen)
+        found = look(qdq if format == "simulate" else work, original, ctx, chosen)
         back = {} if keep_unfused or attempt == ROUNDS else taken_back(found, ctx)
         if not back:
             break

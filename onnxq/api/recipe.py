@@ -12,6 +12,7 @@ from typing import Any
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.emit.to_qoperator import ToQoperator
+from onnxq.passes.emit.to_simulation import ToSimulation
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
@@ -19,10 +20,10 @@ from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import dtype
 from onnxq.quant.ranges import RANGE_METHODS
 
-FORMATS = ("qdq", "qdq-float", "qoperator")
+FORMATS = ("qdq", "qdq-float", "qoperator", "simulate")
 DOMAINS = ("microsoft", "standard")
 #: Passes that write a QDQ model in another form; they come last.
-FORMS = (ToQoperator,)
+FORMS = (ToQoperator, ToSimulation)
 GRANULARITIES = ("tensor", "channel", "model")
 
 
@@ -79,9 +80,10 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
             passes = [p for p in passes if p.stage is not Stage.EQUALIZE]
     if changes.io_dtype is not None:
         _insert(passes, "insert-qdq", 1, IoDtype(dtype=changes.io_dtype))
-    if changes.format == "qoperator":
-        _place(passes, "insert-qdq", "format qoperator")
-        passes.append(ToQoperator(domains=changes.domains or DOMAINS[0]))
+    if changes.format in ("qoperator", "simulate"):
+        _place(passes, "insert-qdq", f"format {changes.format}")
+        qoperator = ToQoperator(domains=changes.domains or DOMAINS[0])
+        passes.append(qoperator if changes.format == "qoperator" else ToSimulation())
     return Recipe(tuple(passes), recipe.name)
 
 

@@ -68,14 +68,17 @@ def quantize(
     block: Block = None,
     asymmetric: Asymmetric = False,
     format_: Annotated[
-        Literal["qdq", "qdq-float", "qoperator"],
+        Literal["qdq", "qdq-float", "qoperator", "simulate"],
         typer.Option(
             "--format",
             rich_help_panel=_MAKE,
             help="qdq: integer weights. qdq-float: float weights between Q and DQ. qoperator: "
-            "operators on codes.",
+            "operators on codes. simulate: the target's integers in explicit arithmetic.",
         ),
     ] = "qdq",
+    simulate: Annotated[
+        bool, typer.Option("--simulate", rich_help_panel=_MAKE, help="As --format simulate.")
+    ] = False,
     domains: Annotated[
         Literal["microsoft", "standard"] | None,
         typer.Option(
@@ -260,7 +263,7 @@ def quantize(
             granularity=granularity,
             block=block,
             asymmetric=asymmetric,
-            format=format_,
+            format="simulate" if simulate else format_,
             exclude=tuple(exclude or ()),
             exclude_from=exclude_from,
             overrides=overrides,

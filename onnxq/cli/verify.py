@@ -21,6 +21,12 @@ def verify(
     c: Annotated[
         bool, typer.Option("--c/--no-c", help="Compile the C and compare it too, where cc is.")
     ] = True,
+    simulation: Annotated[
+        bool,
+        typer.Option(
+            "--simulation/--no-simulation", help="Compare the model of explicit arithmetic too."
+        ),
+    ] = True,
     quiet: Quiet = False,
     json: AsJson = False,
     debug: Debug = False,
@@ -28,8 +34,9 @@ def verify(
     """Compare the integer reference of a model with ONNX Runtime and with its C, at every layer.
 
     The reference is what the model means on integers alone. ONNX Runtime requantizes in float and
-    rounds ties to even: with another rounding it may be off by one. The C must equal the reference
-    in every value. Ends with code 4 where one of the two does not hold.
+    rounds ties to even: with another rounding it may be off by one. The simulation ('quantize
+    --simulate' writes it) and the C must equal the reference in every value. Ends with code 4 where
+    one of these does not hold.
     """
     from onnxq.calibrate.sources import open_data
     from onnxq.cli.console import out, write_json
@@ -44,17 +51,18 @@ def verify(
     with ProgressLine(quiet=quiet or json) as progress:
         progress.stage("verify")
         source = open_data(data, Session(loaded.to_proto(), optimize=False).inputs, preprocess)
-        found = compare(loaded, progress.each(source, source.length), c=c)
+        found = compare(loaded, progress.each(source, source.length), c=c, simulation=simulation)
     if json:
         write_json(found)
     elif not quiet:
         render(found, out())
-    if found["holds"]["c"] is False:
-        raise ConditionError(
-            "the generated C differs from the reference",
-            why=f"{found['c']['equal']:,} of {found['c']['values']:,} values are equal",
-            hint="report this as an error of onnxq, with the model",
-        )
+    for side, name in (("simulation", "simulation model"), ("c", "generated C")):
+        if found["holds"][side] is False:
+            raise ConditionError(
+                f"the {name} differs from the reference",
+                why=f"{found[side]['equal']:,} of {found[side]['values']:,} values are equal",
+                hint="report this as an error of onnxq, with the model",
+            )
     if not found["holds"]["runtime"]:
         bad = next(x["node"] for x in found["layers"] if x["runtime_alone"]["worse"])
         raise ConditionError(

@@ -28,7 +28,9 @@ def samples(proto: onnx.ModelProto, count: int) -> list[dict[str, np.ndarray]]:
 def test_nothing_differs_where_both_round_half_to_even() -> None:
     proto = build("residual", "nearest-even")
     found = verify(Model.load(proto), samples(proto, 40), c=False)
-    assert (found["frames"], found["c"], found["holds"]) == (40, None, {"c": None, "runtime": True})
+    holds = {"simulation": True, "c": None, "runtime": True}
+    assert (found["frames"], found["c"], found["holds"]) == (40, None, holds)
+    assert {layer["claim"] for layer in found["layers"]} == {"runtime"}
     for layer in found["layers"]:
         for key in ("runtime", "runtime_alone"):
             assert layer[key]["exact"] > 0 and not layer[key]["off_by_one"] + layer[key]["worse"]
@@ -48,13 +50,20 @@ def test_alone_only_rounding_differs_and_the_operands_say_so(rounding: str) -> N
     if rounding == "half-up":
         assert first["quotient"] % 1 == 0.5  # only ties
     assert any("first difference" in line for line in lines(found))
+    assert found["holds"]["simulation"]
+    assert {x["claim"] for x in found["layers"]} == {"runtime", "simulation"}
+    for layer in found["layers"]:
+        assert layer["simulation"]["exact"] == sum(layer["runtime"].values())
+        assert (layer["claim"] == "runtime") == (not layer["first_difference"])
+    assert found["simulation"]["equal"] == found["simulation"]["values"] == found["values"]
+    assert any("only the simulation is" in line for line in lines(found))
 
 
 @needs_cc
 def test_the_c_is_compared_at_every_layer() -> None:
     proto = build("split_shuffle")
     found = verify(Model.load(proto), samples(proto, 5))
-    assert found["holds"] == {"c": True, "runtime": True}
+    assert found["holds"] == {"simulation": True, "c": True, "runtime": True}
     assert found["c"]["equal"] == found["c"]["values"] == found["values"]
     assert all(layer["c"]["exact"] == sum(layer["c"].values()) > 0 for layer in found["layers"])
 

@@ -1,4 +1,4 @@
-"""The integer reference against ONNX Runtime and against the generated C, at every layer."""
+"""The integer reference against ONNX Runtime, the simulation and the generated C, by layer."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from onnxq.report.qdq_form import qdq_form
 from onnxq.report.verify.counts import Counts
 from onnxq.report.verify.generated import GeneratedCodes
 from onnxq.report.verify.runtime import RuntimeCodes
+from onnxq.report.verify.simulated import SimulatedCodes
 from onnxq.runtime.providers import Provider
 
 SCHEMA = "onnxq-verify/1"
@@ -35,26 +36,35 @@ class _Layer:
     Attributes:
         chain: reference against ONNX Runtime, each from the input on.
         alone: the same where the reference gets the codes that ONNX Runtime has.
+        simulation: reference against the simulation model, each from the input on.
         c: reference against the generated C, each from the input on.
         first: the first difference of *alone*.
     """
 
     chain: Counts = field(default_factory=Counts)
     alone: Counts = field(default_factory=Counts)
+    simulation: Counts = field(default_factory=Counts)
     c: Counts = field(default_factory=Counts)
     first: dict[str, Any] | None = None
 
 
 def verify(
-    model: Model, samples: Samples, *, providers: Sequence[Provider] = (), c: bool = True
+    model: Model,
+    samples: Samples,
+    *,
+    providers: Sequence[Provider] = (),
+    c: bool = True,
+    simulation: bool = True,
 ) -> dict[str, Any]:
     """Compare all values of *model* on *samples*; JSON of the schema ``onnxq-verify/1``.
 
     ``layers`` hold, for each step, counts of exact, off by one and worse: ``runtime`` (each from
-    the input on), ``runtime_alone`` (the step alone, on the runtime's own codes) and ``c`` (None
-    where there is no compiler). ``holds`` says of ``c`` whether every value is equal, and of
-    ``runtime`` whether no step alone is off by more than one, which its float requantization with
-    ties to even explains.
+    the input on), ``runtime_alone`` (the step alone, on the runtime's own codes), ``simulation``
+    (the model of explicit arithmetic, in ONNX Runtime; from the input on) and ``c`` (None where
+    there is no compiler). ``claim`` says what of ONNX Runtime is exact: ``runtime``, the layer on
+    codes as it is; ``simulation``, the simulation alone; ``none``. ``holds`` says of
+    ``simulation`` and ``c`` whether every value is equal, and of ``runtime`` whether no step alone
+    is off by more than one, which its float requantization with ties to even explains.
 
     Raises:
         UnsupportedModelError: a node cannot run on integers alone.
@@ -65,20 +75,23 @@ def verify(
     frames = 0
     with ExitStack() as stack:
         generated = None
+        simulated = SimulatedCodes(model, program, providers) if simulation else None
         if c and compiler() is not None:
             generated = stack.enter_context(GeneratedCodes(program))
         for feed in _batches(samples, _TOGETHER if runtime.batched else 1):
             codes = {v: encode(program.values[v], feed[n]) for n, v in program.inputs.items()}
             reference, measured = run(program, codes), runtime.run(feed)
             made = None if generated is None else generated.run(codes)
+            explicit = None if simulated is None else simulated.run(feed)
             for step in program.steps:
                 layer = layers[step.output]
                 layer.chain.add(reference[step.output], measured[step.output])
                 _alone(program, step, measured, layer, frames)
-                if made is not None:
-                    layer.c.add(reference[step.output], made[step.output])
+                for counts, other in ((layer.c, made), (layer.simulation, explicit)):
+                    if other is not None:
+                        counts.add(reference[step.output], other[step.output])
             frames += len(next(iter(codes.values())))
-    return _summary(model, program, layers, frames, generated)
+    return _summary(model, program, layers, frames, generated, simulation)
 
 
 def _batches(samples: Samples, size: int) -> Iterator[dict[str, NDArray[Any]]]:
@@ -129,7 +142,7 @@ def _operands(
 
 def _summary(
     model: Model, program: Program, layers: Mapping[str, _Layer], frames: int,
-    generated: GeneratedCodes | None,
+    generated: GeneratedCodes | None, simulation: bool,
 ) -> dict[str, Any]:  # fmt: skip
     outputs = [v for v in program.outputs.values() if v in layers]
     found = list(layers.values())
@@ -145,16 +158,23 @@ def _summary(
                 "node": s.node, "op_type": s.op_type, "value": s.output,
                 "runtime": asdict(layers[s.output].chain),
                 "runtime_alone": asdict(layers[s.output].alone),
+                "simulation": asdict(layers[s.output].simulation) if simulation else None,
                 "c": asdict(layers[s.output].c) if generated is not None else None,
+                "claim": _claim(layers[s.output], simulation),
                 "first_difference": layers[s.output].first,
             }
             for s in program.steps
         ],
         "outputs": [
             {"name": n, "runtime": asdict(layers[v].chain),
+             "simulation": asdict(layers[v].simulation) if simulation else None,
              "c": asdict(layers[v].c) if generated is not None else None}
             for n, v in program.outputs.items() if v in outputs
         ],
+        "simulation": None if not simulation else {
+            "values": sum(layer.simulation.all for layer in found),
+            "equal": sum(layer.simulation.exact for layer in found),
+        },
         "c": None if generated is None else {
             "values": sum(layer.c.all for layer in found),
             "equal": sum(layer.c.exact for layer in found),
@@ -162,7 +182,14 @@ def _summary(
             "constant_bytes": generated.source.constants,
         },
         "holds": {
-            "c": None if generated is None else all(x.c.exact == x.c.all for x in found),
+            "simulation": all(x.simulation.equal for x in found) if simulation else None,
+            "c": None if generated is None else all(x.c.equal for x in found),
             "runtime": not any(layer.alone.worse for layer in found),
         },
     }  # fmt: skip
+
+
+def _claim(layer: _Layer, simulation: bool) -> str:
+    if layer.alone.equal:
+        return "runtime"
+    return "simulation" if simulation and layer.simulation.equal else "none"

@@ -22,6 +22,11 @@ class Counts:
         """Number of elements."""
         return self.exact + self.off_by_one + self.worse
 
+    @property
+    def equal(self) -> bool:
+        """Whether all elements are."""
+        return not (self.off_by_one or self.worse)
+
     def add(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.int64]:
         """Count the elements of *a* against those of *b*; returns ``a - b``."""
         difference = a.astype(np.int64) - b.astype(np.int64)

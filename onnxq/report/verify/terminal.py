@@ -9,22 +9,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_HEADS = {"simulation": "simulated", "c": "C equal"}
+
 
 def render(found: Mapping[str, Any], console: Console) -> None:
     """Print what `verify` *found*."""
-    with_c = found["c"] is not None
+    sides = [k for k in ("simulation", "c") if found[k] is not None]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("layer")
     table.add_column("operator")
-    for head in ("values", "equal", "off by one", "worse", *(["C equal"] if with_c else [])):
+    for head in ("values", "equal", "off by one", "worse", *(_HEADS[k] for k in sides)):
         table.add_column(head, justify="right")
     for layer in found["layers"]:
         counts = layer["runtime_alone"]
         total = sum(counts.values())
         cells = [f"{total:,}", *(_count(counts[k]) for k in ("exact", "off_by_one", "worse"))]
-        if with_c:
-            same = layer["c"]["exact"] == total
-            cells.append("all" if same else f"{layer['c']['exact']:,}")
+        for side in sides:
+            same = layer[side]["exact"] == total
+            cells.append("all" if same else f"{layer[side]['exact']:,}")
         table.add_row(Text(layer["node"]), layer["op_type"], *cells)
     console.print(
         Text(f"{found['model']} · {found['frames']:,} frames · {found['rounding']}", "bold")
@@ -60,10 +62,25 @@ def lines(found: Mapping[str, Any]) -> list[str]:
                 f"{seen['quotient']:g}"
             )
         said.append(text)
+    said += _claims(found)
     if found["c"] is None:
         said.append("C: not compared, there is no compiler 'cc'")
     else:
         said.append(f"C: {found['c']['equal']:,} of {found['c']['values']:,} values equal")
+    return said
+
+
+def _claims(found: Mapping[str, Any]) -> list[str]:
+    """Which layers are exact in ONNX Runtime as they are, and what holds for the others."""
+    layers = found["layers"]
+    exact = sum(x["claim"] == "runtime" for x in layers)
+    said = [f"ONNX Runtime is exact in {exact} of {len(layers)} layers"]
+    if found["simulation"] is not None:
+        counts = found["simulation"]
+        rest = sum(x["claim"] == "simulation" for x in layers)
+        if rest:
+            said[0] += f"; in {rest} others only the simulation is, bit for bit"
+        said.append(f"simulation: {counts['equal']:,} of {counts['values']:,} values equal")
     return said
 
 
