@@ -52,7 +52,7 @@ def check_format(format: str, target: Target) -> None:  # noqa: A002 (the name i
     if format == "simulate" and target.integer is None:
         raise OptionError(
             f"format simulate: target {target.name} leaves the arithmetic to its runtime",
-            hint="--target fpga-pow2, nxp, esp32 or dpu",
+            hint="--target fpga-pow2, nxp, esp32, dpu or mcu-int8",
         )
     if format == "qoperator" and not target.quantized_bias:
         raise OptionError(

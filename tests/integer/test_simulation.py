@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onnxq.errors import UnsupportedModelError
 from onnxq.graph import Model
-from onnxq.integer import encode, lower, run
+from onnxq.integer import decode, encode, lower, run
 from onnxq.integer.simulation import simulate
 from onnxq.integer.simulation.products import _plan
 from onnxq.quant import Rounding
@@ -50,8 +50,8 @@ def agrees(proto: onnx.ModelProto, *, frames: int = 5, scale: float = 4, optimiz
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(two, one, err_msg=f"{step.node} ({step.op_type})")
     for name, value in program.outputs.items():
-        real = np.ldexp(expected[value].astype(np.float64), program.values[value].exponent)
-        np.testing.assert_array_equal(found[name], real.astype(np.float32))
+        real = decode(program.values[value], expected[value])
+        np.testing.assert_array_equal(found[name], real)
     return made.model, expected
 
 
@@ -59,6 +59,11 @@ def agrees(proto: onnx.ModelProto, *, frames: int = 5, scale: float = 4, optimiz
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_kind_of_step_and_every_rounding(name: str, rounding: Rounding) -> None:
     agrees(build(name, rounding.value), optimize=rounding is not Rounding.FLOOR)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_kind_of_step_with_multipliers(name: str) -> None:
+    agrees(build(name, "half-up", multiplier=True))
 
 
 @settings(max_examples=300 if MANY else 20, deadline=None, suppress_health_check=QUIET)

@@ -18,7 +18,7 @@ from onnx import helper
 from onnxq.graph import Model
 from onnxq.integer.kinds import Concat, Conv
 from onnxq.integer.program import Program, Step, Value
-from onnxq.integer.simulation.requantize import exact_type, requantize
+from onnxq.integer.simulation.requantize import clipped, exact_type, requantize, shifted
 from onnxq.integer.simulation.steps import Site, accumulator
 from onnxq.integer.simulation.writer import SINGLE, Writer
 
@@ -63,8 +63,7 @@ def simulate(program: Program, model: Model) -> Simulation:
     for name, value in program.outputs.items():
         write.step = name
         if name in real:
-            scale = write.constant(np.array(2.0 ** program.values[value].exponent), SINGLE)
-            write.node("Mul", [write.cast(codes[value], SINGLE), scale], name)
+            _decode(write, codes[value], program.values[value], name)
         elif name != codes[value]:
             write.node("Identity", [codes[value]], name)
         _reshape(outputs[name], program.values[value].shape)
@@ -89,32 +88,35 @@ def _reshape(info: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
 def _encode(write: Writer, name: str, value: Value, codes: str) -> None:
     """What QuantizeLinear does to an input: ties to even, whatever the rounding of steps."""
     write.step = codes
-    scale = write.constant(np.array(2.0**-value.exponent), SINGLE)
-    rounded = write.node("Round", [write.node("Mul", [name, scale])])
-    ends = [write.constant(np.array(v), SINGLE) for v in (value.low, value.high)]
-    write.cast(write.node("Clip", [rounded, *ends]), np.dtype(value.dtype), codes)
+    scale = write.constant(np.array(value.scale), SINGLE)
+    found = write.node("Round", [write.node("Div", [name, scale])])
+    if value.zero_point:
+        found = write.node("Add", [found, write.constant(np.array(value.zero_point), SINGLE)])
+    found = clipped(write, found, SINGLE, (value.low, value.high))
+    write.cast(found, np.dtype(value.dtype), codes)
+
+
+def _decode(write: Writer, codes: str, value: Value, name: str) -> None:
+    found = write.cast(codes, SINGLE)
+    if value.zero_point:
+        found = write.node("Sub", [found, write.constant(np.array(value.zero_point), SINGLE)])
+    write.node("Mul", [found, write.constant(np.array(value.scale), SINGLE)], name)
 
 
 def _step(write: Writer, program: Program, step: Step, codes: Mapping[str, str]) -> None:
-    output = program.values[step.output]
-    bits = max(step.bits, *(_width(program.values[n]) for n in step.inputs))
-    kind = exact_type(bits, step.shifts)
     operands = [codes[n] for n in step.inputs]
-    limits, target = (step.low, step.high), np.dtype(output.dtype)
+    kind = exact_type(step, [program.values[n] for n in step.inputs])
+    target = np.dtype(program.values[step.output].dtype)
+    site = Site(write, program, step, operands, kind)
     if isinstance(step.kind, Concat):
         parts = []
-        for operand, shift in zip(operands, step.shifts, strict=True):
-            part = write.cast(operand, kind)
-            part = requantize(write, part, kind, (shift,), 0, limits, program.rounding)
+        for i, shift in enumerate(step.shifts):
+            n = np.array(shift, np.int64)
+            part = shifted(write, site.scaled(site.real(i), i), kind, n, program.rounding)
+            part = clipped(write, part, kind, (step.low, step.high))
             parts.append(write.cast(part, target))
         write.node("Concat", parts, codes[step.output], axis=step.kind.axis)
         return
-    acc = accumulator(Site(write, program, step, operands, kind))
     trailing = 2 if isinstance(step.kind, Conv) else 0
-    found = requantize(write, acc, kind, step.shifts, trailing, limits, program.rounding)
+    found = requantize(write, accumulator(site), kind, step, trailing, program.rounding)
     write.cast(found, target, codes[step.output])
-
-
-def _width(value: Value) -> int:
-    """Bits that the codes of *value* need."""
-    return max(abs(value.low), abs(value.high)).bit_length() + 1

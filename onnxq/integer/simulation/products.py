@@ -7,6 +7,7 @@ written in digits, x = Σ digit_i · 2^(i·b), small enough that each convolutio
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,15 @@ def conv(
     write: Writer, kind: Conv, x: str, span: tuple[int, int], result: np.dtype[Any], node: str
 ) -> str:
     """Accumulators of the convolution of the codes *x*, which lie in *span*, as *result*."""
-    out = kind.weight.shape[0]
-    total = _convolve(write, kind.weight, kind.window, kind.groups, x, span, result, node)
+    out, window, outside = kind.weight.shape[0], kind.window, kind.outside
+    if outside and any(window.pads):  # Conv pads with 0
+        top, left, bottom, right = window.pads
+        pads = write.constant(np.array([0, 0, top, left, 0, 0, bottom, right]), np.int64)
+        real = write.cast(x, result)
+        x = write.node("Pad", [real, pads, write.constant(np.array(outside), result)])
+        window = replace(window, pads=(0, 0, 0, 0))
+        span = (min(span[0], outside), max(span[1], outside))
+    total = _convolve(write, kind.weight, window, kind.groups, x, span, result, node)
     if not kind.bias.any():
         return total
     return write.node("Add", [total, write.constant(kind.bias.reshape(out, 1, 1), result)])

@@ -1,4 +1,4 @@
-"""Requantization in floats that are whole numbers: acc · 2⁻ⁿ, rounded, clipped.
+"""Requantization in floats that are whole numbers: acc · m · 2⁻ⁿ, rounded, clipped.
 
 Exact: a product with a power of two moves no bit, and what is rounded has no more bits than the
 type holds, for a half is 2ⁿ⁻¹ units of acc · 2⁻ⁿ (see ``exact_type``).
@@ -10,43 +10,76 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from onnxq.integer.program import Step, Value
 from onnxq.integer.simulation.writer import DOUBLE, EXACT, SINGLE, Writer
 from onnxq.quant import Rounding
 
 
-def exact_type(bits: int, shifts: Sequence[int]) -> np.dtype[Any]:
-    """The smaller float type that holds accumulators of *bits* and their sum with a half.
+def exact_type(step: Step, operands: Sequence[Value]) -> np.dtype[Any]:
+    """The smaller float type that holds what *step* adds up, and the sum of that with a half.
 
     A sum of two numbers needs one bit more than the larger, which a half of 2ⁿ⁻¹ may be.
     """
-    needed = max(bits, *shifts, 0) + 1
-    return SINGLE if needed <= EXACT[SINGLE] else DOUBLE
+    widths = [max(abs(v.low), abs(v.high)).bit_length() + 1 for v in operands]
+    needed = max(step.bits, *widths, *step.shifts) + 1
+    return SINGLE if needed <= EXACT[SINGLE] and not step.multipliers else DOUBLE
 
 
 def requantize(
-    write: Writer, acc: str, kind: np.dtype[Any], shifts: Sequence[int], trailing: int,
-    limits: tuple[int, int], rounding: Rounding,
-) -> str:  # fmt: skip
-    """Codes, still of the float type *kind*, of the accumulators *acc*.
+    write: Writer, acc: str, kind: np.dtype[Any], step: Step, trailing: int, rounding: Rounding
+) -> str:
+    """Codes, still of the float type *kind*, of the accumulators *acc* of *step*.
 
     Args:
         write: the graph.
         acc: accumulators.
         kind: their type.
-        shifts: one for all, or one for each channel.
-        trailing: axes behind the channels.
-        limits: smallest and largest code.
+        step: its shifts and multipliers, its zero point and its limits.
+        trailing: axes behind the channels, where there is a shift for each.
         rounding: of right shifts.
     """
-    if any(shifts):
-        scale = np.ldexp(np.ones(len(shifts)), [-n for n in shifts])
-        shape = (-1, *([1] * trailing)) if len(shifts) > 1 else ()
-        acc = write.node("Mul", [acc, write.constant(scale.reshape(shape), kind)])
-    if max(shifts) > 0:
-        acc = _rounded(write, acc, kind, rounding)
-    ends = [write.constant(np.array(v), kind) for v in limits]
-    return write.node("Clip", [acc, *ends])
+    n = np.array(step.shifts, np.int64).reshape(-1, *([1] * trailing))
+    n = n if n.size > 1 else n.reshape(())
+    if step.multipliers:
+        m = np.array(step.multipliers, np.int64).reshape(n.shape)
+        acc, n = _multiplied(write, acc, m, np.maximum(-n, 0)), np.maximum(n, 0)
+    acc = shifted(write, acc, kind, n, rounding)
+    if step.zero_point:
+        acc = write.node("Add", [acc, write.constant(np.array(step.zero_point), kind)])
+    return clipped(write, acc, kind, (step.low, step.high))
+
+
+def clipped(write: Writer, x: str, kind: np.dtype[Any], limits: tuple[int, int]) -> str:
+    """*x* within *limits*."""
+    return write.node("Clip", [x, *(write.constant(np.array(v), kind) for v in limits)])
+
+
+def shifted(
+    write: Writer, x: str, kind: np.dtype[Any], n: NDArray[np.int64], rounding: Rounding
+) -> str:
+    """The product of *x* with 2⁻ⁿ, rounded."""
+    if n.any():
+        x = write.node("Mul", [x, write.constant(np.ldexp(np.ones(n.shape), -n), kind)])
+    return _rounded(write, x, kind, rounding) if n.max() > 0 else x
+
+
+def _multiplied(write: Writer, acc: str, m: NDArray[np.int64], left: NDArray[np.int64]) -> str:
+    """⌊(acc · 2^left · m + 2³⁰) / 2³¹⌋, what goes beyond 32 bits before m cut off.
+
+    With m = m₁ · 2¹⁶ + m₀ that is ⌊(x · m₁ + ⌊(x · m₀ + 2³⁰) / 2¹⁶⌋) / 2¹⁵⌋, where no product
+    needs more than 48 bits.
+    """
+    if left.any():
+        acc = write.node("Mul", [acc, write.constant(np.ldexp(np.ones(left.shape), left), DOUBLE)])
+        acc = clipped(write, acc, DOUBLE, (-(1 << 31), (1 << 31) - 1))
+    high, low = (write.constant(v, DOUBLE) for v in (m >> 16, m & 0xFFFF))
+    half, unit, rest = (write.constant(np.array(v), DOUBLE) for v in (2.0**30, 2.0**-16, 2.0**-15))
+    lower = write.node("Add", [write.node("Mul", [acc, low]), half])
+    lower = write.node("Floor", [write.node("Mul", [lower, unit])])
+    upper = write.node("Add", [write.node("Mul", [acc, high]), lower])
+    return write.node("Floor", [write.node("Mul", [upper, rest])])
 
 
 def _rounded(write: Writer, x: str, kind: np.dtype[Any], rounding: Rounding) -> str:

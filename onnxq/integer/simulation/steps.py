@@ -17,7 +17,9 @@ from onnxq.integer.kinds import (
     MaxPool,
     Mul,
     Pad,
+    PRelu,
     Reshape,
+    Softmax,
     Table,
     Take,
     Transpose,
@@ -50,6 +52,21 @@ class Site:
         """A constant of the step's float type."""
         return self.write.constant(value, self.kind)
 
+    def apply(self, op: str, x: str, value: Any) -> str:
+        """*x* and a constant."""
+        return self.write.node(op, [x, self.constant(np.asarray(value))])
+
+    def less(self, x: str, zero_point: int) -> str:
+        """*x* less a zero point."""
+        return self.apply("Sub", x, zero_point) if zero_point else x
+
+    def scaled(self, x: str, index: int = 0) -> str:
+        """*x* times a factor of the step, plus the offset that belongs to it."""
+        factors, offsets = self.step.factors, self.step.offsets
+        factor, offset = factors[index % len(factors)], offsets[index % len(offsets)]
+        x = x if factor == 1 else self.apply("Mul", x, factor)
+        return self.apply("Add", x, offset) if offset else x
+
 
 def accumulator(site: Site) -> str:
     """The accumulators of a step; Concat has none.
@@ -64,7 +81,8 @@ def accumulator(site: Site) -> str:
             why="there is no explicit arithmetic for it",
             hint="verify it with the generated C",
         )
-    return write(site, site.step.kind)
+    found = write(site, site.step.kind)
+    return site.scaled(found) if type(site.step.kind) in _MOVES else found
 
 
 def _conv(site: Site, kind: Conv) -> str:
@@ -82,19 +100,39 @@ def _gemm(site: Site, kind: Gemm) -> str:
 
 
 def _add(site: Site, kind: Add) -> str:
-    parts = []
-    for i, (left, sign) in enumerate(zip(kind.lefts, kind.signs, strict=True)):
-        unit = sign * 2.0**left
+    total = ""
+    for i, factor in enumerate(site.step.factors):
         part = site.real(i)
-        parts.append(part if unit == 1 else site.write.node("Mul", [part, site.constant(unit)]))
-    total = parts[0]
-    for part in parts[1:]:
-        total = site.write.node("Add", [total, part])
-    return total
+        part = part if factor == 1 else site.apply("Mul", part, factor)
+        total = site.write.node("Add", [total, part]) if total else part
+    return site.apply("Add", total, site.step.offsets[0]) if site.step.offsets[0] else total
 
 
 def _mul(site: Site, kind: Mul) -> str:
-    return site.write.node("Mul", [site.real(0), site.real(1)])
+    return site.write.node("Mul", [site.less(site.real(i), kind.zero_points[i]) for i in (0, 1)])
+
+
+def _prelu(site: Site, kind: PRelu) -> str:
+    x = site.less(site.real(), kind.zero_point)
+    zero = site.constant(np.array(0))
+    below = kind.below.reshape(-1, *[1] * (len(site.output.shape) - 2))
+    parts = [
+        site.apply("Mul", site.write.node(op, [x, zero]), slope)
+        for op, slope in (("Max", kind.above), ("Min", below))
+    ]
+    return site.write.node("Add", parts)
+
+
+def _softmax(site: Site, kind: Softmax) -> str:
+    x, axis = site.real(), kind.axis
+    largest = site.write.node("ReduceMax", [x], axes=[axis], keepdims=1)
+    away = site.write.cast(site.write.node("Sub", [largest, x]), np.dtype(np.int64))
+    parts = site.write.node("Gather", [site.constant(kind.exponentials), away])
+    axes = site.write.constant(np.array([axis]), np.int64)
+    total = site.write.node("ReduceSum", [parts, axes], keepdims=1)
+    # float64 keeps quotients of whole numbers apart: they differ by 2⁻³¹ at least, from 2¹⁵ on
+    quotient = site.write.node("Div", [site.apply("Mul", parts, kind.one), total])
+    return site.write.node("Floor", [quotient])
 
 
 def _max_pool(site: Site, kind: MaxPool) -> str:
@@ -106,16 +144,17 @@ def _max_pool(site: Site, kind: MaxPool) -> str:
 
 
 def _average_pool(site: Site, kind: AveragePool) -> str:
-    x, window = site.values[0], kind.window
+    x, window, zero = site.values[0], kind.window, kind.zero_point
     if window.kernel == x.shape[2:] and not any(window.pads):
         axes = site.write.constant(np.array([2, 3]), np.int64)
-        total = site.write.node("ReduceSum", [site.real(), axes], keepdims=1)
+        real = site.less(site.real(), zero)
+        total = site.write.node("ReduceSum", [real, axes], keepdims=1)
     else:
-        total = window_sum(site.write, window, x.shape[1], site.codes, (x.low, x.high), site.kind,
-                           site.step.node)  # fmt: skip
-    if kind.multiplier == 1:
-        return total
-    return site.write.node("Mul", [total, site.constant(kind.multiplier)])
+        codes, span = site.codes, (x.low - zero, x.high - zero)
+        if zero:
+            codes = site.less(site.real(), zero)
+        total = window_sum(site.write, window, x.shape[1], codes, span, site.kind, site.step.node)
+    return total if kind.factor == 1 else site.apply("Mul", total, kind.factor)
 
 
 def _take(site: Site, kind: Take) -> str:
@@ -130,7 +169,7 @@ def _take(site: Site, kind: Take) -> str:
 
 def _pad(site: Site, kind: Pad) -> str:
     pads = site.write.constant(np.array([0, *kind.before, 0, *kind.after]), np.int64)
-    return site.write.node("Pad", [site.real(), pads, site.constant(kind.fill)])
+    return site.write.node("Pad", [site.real(), pads, site.constant(np.array(kind.fill))])
 
 
 def _reshape(site: Site, kind: Reshape) -> str:
@@ -160,5 +199,6 @@ def _table(site: Site, kind: Table) -> str:
 _KINDS: dict[type, Callable[[Site, Any], str]] = {
     Conv: _conv, Gemm: _gemm, Add: _add, Mul: _mul, MaxPool: _max_pool,
     AveragePool: _average_pool, Take: _take, Pad: _pad, Reshape: _reshape,
-    Transpose: _transpose, Copy: _copy, Table: _table,
+    Transpose: _transpose, Copy: _copy, Table: _table, PRelu: _prelu, Softmax: _softmax,
 }  # fmt: skip
+_MOVES = (Copy, MaxPool, Pad, Reshape, Take, Transpose)

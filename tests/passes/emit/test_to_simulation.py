@@ -31,10 +31,10 @@ def test_arithmetic(rounding: str) -> None:
     found, ctx = apply(ToSimulation(), proto)
     assert not ctx.journal.declines
     expected = f"""g (float[1,2,3,3] x) => (float[1,1,3,3] y)
-        <float xs = {{4}}, float low = {{-128}}, float high = {{127}}, int8[1,2,1,1] w = {{3, -5}},
+        <float xs = {{0.25}}, float low = {{-128}}, float high = {{127}}, int8[1,2,1,1] w = {{3, -5}},
          float[1,1,1] b = {{7}}, float shift = {{0.015625}}, float half = {{0.5}}, float zero = {{0}},
          float ys = {{2}}>
-        {{ xm = Mul (x, xs)  xr = Round (xm)  xc = Clip (xr, low, high)  xq = Cast <to = 3> (xc)
+        {{ xm = Div (x, xs)  xr = Round (xm)  xc = Clip (xr, low, high)  xq = Cast <to = 3> (xc)
           xf = Cast <to = 1> (xq)  wf = Cast <to = 1> (w)
           a = Conv <kernel_shape = [1, 1], strides = [1, 1], dilations = [1, 1], pads = [0, 0, 0, 0], group = 1> (xf, wf)
           p = Add (a, b)  s = Mul (p, shift)  {ROUND[rounding]}
