@@ -11,7 +11,7 @@ _FUSE = (
     "fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
     "recognise-gelu,recognise-layernorm,relu-to-leakyrelu,hardswish-to-mul,fuse-affine"
 )
-_PLAN = "keep-output-layers,keep-wide-joins"
+_PLAN = "keep-output-layers,keep-wide-joins,widen-small-weights"
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
 
@@ -27,7 +27,8 @@ RECIPES: dict[str, str] = {
     ),
     "balanced": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
-        "choose-ranges{method=mse},quantize-weights{method=mse},correct-biases,"
+        "choose-ranges{method=mse},search-ranges{runs=150},quantize-weights{method=mse},"
+        "correct-biases-empirical,"
         f"quantize-biases,{_EMIT}"
     ),
     "best": (

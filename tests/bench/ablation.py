@@ -25,15 +25,19 @@ from tests.zoo import ZOO, zoo
 
 NETWORKS = ("cifar_resnet20", "squeezenet1.1", "mobilenetv2")
 OUT = Path(__file__).with_name("ablation.json")
-EMPIRICAL = {"correct-biases": "correct-biases-empirical"}
-SEARCH = {"quantize-weights": "search-ranges,{}"}
+ANALYTIC = {"correct-biases-empirical": "correct-biases"}
+NO_SEARCH = {"search-ranges": ""}
+SEARCH = {"search-ranges": "search-ranges"}
 ROUND = {"quantize-weights": "{},round-second-order"}
+NO_EQUALIZATION = {"equalize-cross-layer": "", "equalize-silu": ""}
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "fast": ("fast", {}),
     "balanced": ("balanced", {}),
-    "balanced + search-ranges": ("balanced", SEARCH),
+    "balanced without equalization": ("balanced", NO_EQUALIZATION),
+    "balanced without search-ranges": ("balanced", NO_SEARCH),
+    "balanced with correct-biases": ("balanced", ANALYTIC),
+    "balanced with search-ranges of all tensors": ("balanced", SEARCH),
     "balanced + round-second-order": ("balanced", ROUND),
-    "balanced + correct-biases-empirical": ("balanced", EMPIRICAL),
     "best": ("best", {}),
 }
 """By name, the recipe, and by pass what takes its place, {} being the pass itself."""
@@ -47,7 +51,7 @@ def recipe(base: str, changes: dict[str, str]) -> str:
     for one in Recipe.resolve(base).passes:
         text = str(Recipe((one,)))
         found.append(changes.get(one.name, "{}").replace("{}", text))
-    return ",".join(found)
+    return ",".join(step for step in found if step)
 
 
 def measure(network: str, steps: str, weights: str | None = None) -> dict[str, Any]:

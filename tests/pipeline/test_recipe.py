@@ -3,7 +3,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxq.errors import OptionError, UnknownNameError
@@ -95,6 +95,7 @@ def test_errors_say_what_is_expected(text: str, parts: list[str]) -> None:
 TEXT = st.text(alphabet=string.printable, max_size=12)
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         Many,

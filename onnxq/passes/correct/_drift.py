@@ -18,6 +18,8 @@ FLOAT, ERROR, WEIGHT, SQUARE = (
     f"onnxq_{part}__" for part in ("float", "error", "weight", "square")
 )
 NOTHING = 1e-30
+_FAR = 4.0
+"""Times the mean size of a channel's errors, the most that one of them counts."""
 LEAST = 1e-4
 """Added to the mean weight of a channel: one that hardly ever opens is hardly corrected."""
 
@@ -53,7 +55,7 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
         graph.node[-1].output[0] = raw
         write = _Writer(graph, f"onnxq_drift__{node.name}__", opset)
         axes = [i for i in range(layer.rank) if i != layer.axis]
-        difference, weight = write("Sub", [raw, twin]), _weight(write, layer.node, twin)
+        difference, weight = _typical(write, raw, twin, axes), _weight(write, layer.node, twin)
         if weight is None:
             plain.add(node.name)
             drift = write.mean(difference, axes, ERROR + node.name)
@@ -84,6 +86,18 @@ def hold(joined: onnx.ModelProto, names: Collection[str]) -> None:
             out, raw = node.output[0], f"{node.output[0]}__held"
             joined.graph.node[-1].output[0] = raw
             write("Add", [raw, write.constant(NOTHING)], out)
+
+
+def _typical(write: _Writer, raw: str, twin: str, axes: list[int]) -> str:
+    """*raw* − *twin*, what is off by far more than most of its channel cut to a limit.
+
+    A few values clipped at the end of a range are off by many codes; the mean would shift all
+    others to make up for them. (Huber 1964, "Robust Estimation of a Location Parameter".)
+    """
+    difference = write("Sub", [raw, twin])
+    size = write.mean(write("Abs", [difference]), axes)
+    limit = write("Mul", [size, write.constant(_FAR)])
+    return write("Max", [write("Min", [difference, limit]), write("Neg", [limit])])
 
 
 def _weight(write: _Writer, node: gs.Node, twin: str) -> str | None:
@@ -139,7 +153,7 @@ class _Writer:
         self.graph.initializer.append(numpy_helper.from_array(np.array(value, kind), name))
         return name
 
-    def mean(self, tensor: str, axes: list[int], output: str) -> str:
+    def mean(self, tensor: str, axes: list[int], output: str | None = None) -> str:
         if self.opset < 18:
             return self("ReduceMean", [tensor], output, axes=axes)
         return self("ReduceMean", [tensor, self.constant(axes)], output)

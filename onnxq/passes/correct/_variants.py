@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.graph import Model
 from onnxq.pipeline import Context
+from onnxq.pipeline.macs import macs
 from onnxq.quant import QParams
 
 Variant = Mapping[str, QParams]
@@ -34,11 +35,13 @@ class Bench:
         proto: the model.
         ends: the tensors that are compared.
         before: the nodes that the ends depend on, in order.
+        work: multiply-accumulates by node name.
     """
 
     proto: onnx.ModelProto
     ends: tuple[str, ...]
     before: tuple[onnx.NodeProto, ...]
+    work: Mapping[str, int]
 
     @classmethod
     def of(cls, model: Model, ctx: Context) -> Bench:
@@ -54,7 +57,8 @@ class Bench:
                 last[node.output[0]] = "end"
         ends = tuple(t for t, kind in last.items() if kind)
         before = tuple(n for n in proto.graph.node if any(o in last for o in n.output))
-        return cls(proto, ends, before)
+        work = {n.name: macs(n, ctx) or 0 for n in model.graph.nodes}
+        return cls(proto, ends, before, work)
 
     @property
     def blind(self) -> str:
@@ -70,6 +74,11 @@ class Bench:
                 reached.update(node.output)
                 found.append(node)
         return found
+
+    def runs(self, tensors: Sequence[str]) -> float:
+        """What a variant that rounds *tensors* costs, in runs of the whole model."""
+        total = sum(self.work.get(n.name, 0) for n in self.before)
+        return sum(self.work.get(n.name, 0) for n in self.behind(tensors)) / max(total, 1)
 
     def noise(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
         """Mean noise to signal over the ends, of each variant on the first *samples*."""

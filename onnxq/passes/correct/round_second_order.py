@@ -22,7 +22,7 @@ from onnxq.quant.second_order import (
 )
 
 Array = NDArray[np.float32]
-_DAMPING = (0.01, 0.1)
+_DAMPING = (0.01, 0.1, 0.5)
 """Shares of the mean variance that are added to each column's, against what chance makes alike."""
 _SWEEPS = 3
 _FACTORS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
-
-import numpy as np
 
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.observer import AnyObserver
@@ -17,7 +16,8 @@ from onnxq.pipeline.scale_groups import ScaleGroup, scale_groups
 from onnxq.quant import QParams
 from onnxq.quant.choose import qparams_from_range
 
-_FACTORS = (0.5, 0.6, 0.7, 0.85, 1.2, 1.45, 1.75, 2.2)
+_COARSE = (0.25, 0.5, 1.6)
+"""What the range in use is multiplied by first; then the two halfway to the best's neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,9 @@ class SearchRanges(Pass):
     What it does
         Rounds one activation after the other, everything else in float, and measures the noise
         where the last integer layers write. Of those that make more than a small share of it,
-        narrower and wider ranges are tried, and the one with the least noise there is taken.
+        narrower and wider ranges are tried, and the one with the least noise there is taken. Where
+        ``runs`` is given, tensors near the outputs come first, for which little has to be run again,
+        then those that make most noise for what their search costs.
 
     Why
         The error of the tensor itself misleads. Behind a pooled tensor rounding averages out and
@@ -54,6 +56,8 @@ class SearchRanges(Pass):
         samples: how many samples a range is judged on, from the first on.
         share: tensors that make less of the noise, as a share of all of it, are left; of ranges
             that differ by less, the widest is taken, since larger values than those seen will come.
+        runs: about how many runs of the whole model the search may take, counted in
+            multiply-accumulates.
     """
 
     name: ClassVar[str] = "search-ranges"
@@ -62,6 +66,7 @@ class SearchRanges(Pass):
 
     samples: int = 16
     share: float = 0.005
+    runs: float = math.inf
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         return {name: (Extremes(),) for g in self._groups(model, ctx) for name in g.rounded}
@@ -74,39 +79,54 @@ class SearchRanges(Pass):
         if bench.blind:
             ctx.decline(bench.blind, "what its sub-graphs read cannot be rounded for a trial")
             return
+        costs = {g.rounded[0]: bench.runs(g.rounded) for g in groups}
+        look = max(self.samples // 8, 1)
+        groups = _within(self.runs / 2, groups[::-1], {n: c * look for n, c in costs.items()})
         ranges = {g.rounded[0]: ctx.qparams[g.rounded[0]] for g in groups}
-        made = bench.noise(ctx, [_variant(g, ranges) for g in groups], max(self.samples // 4, 1))
-        loud = [g for g, n in zip(groups, made, strict=True) if n > self.share * made.sum()]
-        chosen = ranges | self._best(bench, loud, ctx, self.share * float(made.sum()))
+        made = bench.noise(ctx, [_variant(g, ranges) for g in groups], look).tolist()
+        loud = [(n / max(costs[g.rounded[0]], 1e-9), g) for g, n in zip(groups, made, strict=True)
+                if n > self.share * sum(made)]  # fmt: skip
+        loud.sort(key=lambda found: -found[0])
+        trials = self.samples * (1 + len(_COARSE) + 2)
+        price = {n: c * trials for n, c in costs.items()}
+        searched = _within(self.runs / 2, [g for _, g in loud], price)
+        found = self._best(bench, searched, ctx, self.share * sum(made))
+        changed = [g for g in searched if found[g.rounded[0]] is not ranges[g.rounded[0]]]
+        if not changed:
+            return
         both = [
-            {name: q for g in groups for name, q in _variant(g, of).items()}
-            for of in (ranges, chosen)
+            {name: q for g in changed for name, q in _variant(g, of).items()}
+            for of in (ranges, found)
         ]
         before, after = bench.noise(ctx, both, 2 * self.samples)
-        for group in loud:
+        for group in changed:
             if not after < before:
                 ctx.decline(group.rounded[0], "the noise at the outputs would not go down")
                 continue
             for name in group.tensors:
-                ctx.qparams[name] = chosen[group.rounded[0]]
+                ctx.qparams[name] = found[group.rounded[0]]
 
     def _best(
         self, bench: Bench, groups: list[ScaleGroup], ctx: Context, alike: float
     ) -> dict[str, QParams]:
         """By first tensor, the widest range of each group whose noise is *alike* the least."""
-        trials = [(g, q) for g in groups for q in self._candidates(g, ctx)]
-        variants = [_variant(g, {g.rounded[0]: q}) for g, q in trials]
-        noise = bench.noise(ctx, variants, self.samples)
-        least: dict[str, float] = {}
-        for (group, _), found in zip(trials, noise.tolist(), strict=True):
-            key = group.rounded[0]
-            least[key] = min(found, least.get(key, np.inf))
+        now = {g.rounded[0]: ctx.qparams[g.rounded[0]] for g in groups}
+        seen: dict[str, dict[float, tuple[float, QParams]]] = {name: {} for name in now}
+        wanted: dict[str, tuple[float, ...]] = dict.fromkeys(now, (1.0, *_COARSE))
+        for _ in range(2):
+            trials = [
+                (g, f, self._scaled(g, f, ctx)) for g in groups for f in wanted[g.rounded[0]]
+            ]
+            variants = [_variant(g, {g.rounded[0]: q}) for g, _, q in trials]
+            noise = bench.noise(ctx, variants, self.samples).tolist()
+            for (group, factor, q), found in zip(trials, noise, strict=True):
+                seen[group.rounded[0]][factor] = found, q
+            wanted = {name: _beside(results) for name, results in seen.items()}
         chosen: dict[str, QParams] = {}
-        for (group, q), found in zip(trials, noise.tolist(), strict=True):
-            key = group.rounded[0]
-            enough = found <= least[key] + alike
-            if enough and (key not in chosen or q.scale > chosen[key].scale):
-                chosen[key] = q
+        for name, results in seen.items():
+            enough = min(noise for noise, _ in results.values()) + alike
+            ranges = [results[f][1] for f in (1.0, *results) if results[f][0] <= enough]
+            chosen[name] = max(ranges, key=lambda q: float(q.scale))  # of equal ones, that in use
         return chosen
 
     def _groups(self, model: Model, ctx: Context) -> list[ScaleGroup]:
@@ -118,22 +138,41 @@ class SearchRanges(Pass):
             if g.fixed is None and g.spec is not None and g.rounded
         ]
 
-    def _candidates(self, group: ScaleGroup, ctx: Context) -> list[QParams]:
-        """The range in use and others, within what was seen."""
+    def _scaled(self, group: ScaleGroup, factor: float, ctx: Context) -> QParams:
+        """The range in use times *factor*, within what was seen."""
         now = ctx.qparams[group.rounded[0]]
+        if factor == 1:
+            return now
         low, high = now.real_range
-        seen = [ctx.statistics.get(n, Extremes()).bounds for n in group.rounded]
-        least, most = min(s[0] for s in seen), max(s[1] for s in seen)
-        found = [now]
+        ends = low * factor, high * factor
+        if factor > 1:
+            seen = [ctx.statistics.get(n, Extremes()).bounds for n in group.rounded]
+            least, most = min(s[0] for s in seen), max(s[1] for s in seen)
+            ends = max(ends[0], min(least, low)), min(ends[1], max(most, high))
         assert group.spec is not None
-        for factor in _FACTORS:
-            ends = low * factor, high * factor
-            if factor > 1:
-                ends = max(ends[0], min(least, low)), min(ends[1], max(most, high))
-            q = qparams_from_range(*ends, group.spec)
-            if all(q.scale != o.scale or q.zero_point != o.zero_point for o in found):
-                found.append(q)
-        return found
+        return qparams_from_range(*ends, group.spec)
+
+
+def _within(
+    runs: float, groups: Sequence[ScaleGroup], costs: Mapping[str, float]
+) -> list[ScaleGroup]:
+    """The first of *groups* whose *costs* by first tensor add up to *runs*, cheaper ones after."""
+    found = []
+    for group in groups:
+        if costs[group.rounded[0]] <= runs:
+            runs -= costs[group.rounded[0]]
+            found.append(group)
+    return found
+
+
+def _beside(results: Mapping[float, tuple[float, QParams]]) -> tuple[float, float]:
+    """Factors halfway to those beside the best of *results* so far."""
+    tried = sorted(results)
+    best = min(tried, key=lambda f: results[f][0])
+    at = tried.index(best)
+    below = tried[at - 1] if at else best / 2
+    above = tried[at + 1] if at + 1 < len(tried) else best * 2
+    return math.sqrt(best * below), math.sqrt(best * above)
 
 
 def _variant(group: ScaleGroup, of: Mapping[str, QParams]) -> Variant:

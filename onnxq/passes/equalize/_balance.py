@@ -4,9 +4,9 @@ Rounding a tensor y whose channels have the ranges R_c, and the weights w_oc tha
 behind the layer, up to a constant,
 
     N(a) = Σ_tensors (max_c a_c R_c / 255)² · Σ_oc (w_oc / a_c)²
-         + Σ_o (max_c |w_oc| / a_c / 127)² · Σ_c a_c² E[y_c²]
+         + Σ_o (max_c |w_oc| / a_c / L)² · Σ_c a_c² E[y_c²]
 
-when y'_c = a_c · y_c and w'_oc = w_oc / a_c. The second term is absent where a weight has a step
+when y'_c = a_c · y_c and w'_oc = w_oc / a_c, with L the largest code of a weight. The second term is absent where a weight has a step
 for each input channel, as in depthwise layers. Scaling by the inverse range, a_c ∝ 1 / R_c, makes
 the first smallest; how far to go, a_c ∝ R_c^-α, is found by trying.
 Sources: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
@@ -38,11 +38,13 @@ class Reading:
         power: Σ w² over the window, likewise.
         where: which variable of the block each column reads, int64 [outputs, channels]; -1 for
             channels of other blocks.
+        largest: largest code of the weight, in magnitude.
     """
 
     rows: Array
     power: Array
     where: Ids
+    largest: int = 127
 
     def taken(self, values: Array) -> Array:
         """*values* of the variables, [outputs, channels]; 1 for channels of other blocks."""
@@ -60,7 +62,7 @@ def noise(ranges: Sequence[Array], readings: Sequence[Reading], a: Array) -> flo
         total += steps * float((reading.power / factor**2)[inside].sum())
         if reading.rows.shape[1] > 1:
             signal = (reading.taken(a * widest / PEAK) ** 2 * inside).sum(axis=1)
-            step = (reading.rows / factor).max(axis=1) / 127
+            step = (reading.rows / factor).max(axis=1) / reading.largest
             total += float((step**2 * signal).sum())
     return total
 

@@ -17,7 +17,7 @@ from onnxq.passes.equalize._channels import LAST, Channels
 from onnxq.passes.equalize._ends import Reader
 from onnxq.passes.equalize._tensor_layers import choose, inputs
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import PerAxis
+from onnxq.quant import PerAxis, dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,8 @@ class EqualizeCrossLayer(Pass):
             size = ctx.statistics.get(tensor.name, PartedExtremes()).fitted
             np.maximum.at(own, block.where(ids[mine]), size[mine])
             ranges.append(own)
-        readings = [_reading(reader, block) for reader in block.readers]
+        kind = dtype(ctx.plan.weights) if ctx.plan.weights else ctx.target.weights.dtype
+        readings = [_reading(reader, block, kind.qmax) for reader in block.readers]
         return balance(ranges, readings, limit)
 
 
@@ -170,7 +171,7 @@ def _by_channel(ctx: Context) -> bool:
     return isinstance(ctx.target.weights.granularity, PerAxis)
 
 
-def _reading(reader: Reader, block: Block) -> Reading:
+def _reading(reader: Reader, block: Block, largest: int) -> Reading:
     """The weight of *reader* as rows over the variables of *block*."""
     weight = np.asarray(constant_value(reader.node.inputs[1]), np.float64)
     if weight.ndim == 2:
@@ -181,4 +182,4 @@ def _reading(reader: Reader, block: Block) -> Reading:
     place[mine] = block.where(reader.ids[mine])
     by_group = place.reshape(reader.groups, -1)
     where = np.repeat(by_group, len(flat) // reader.groups, axis=0)
-    return Reading(np.abs(flat).max(axis=2), np.square(flat).sum(axis=2), where)
+    return Reading(np.abs(flat).max(axis=2), np.square(flat).sum(axis=2), where, largest)

@@ -76,6 +76,20 @@ def test_where_the_relu_is_closed_errors_do_not_count() -> None:
     assert model.tensors()["b"].values == 0.0
 
 
+def test_a_clipped_value_does_not_shift_all_others() -> None:
+    """Of 400 values one is far beyond the range: its error alone would be a mean of 0.2."""
+    text = """g (float[1,1,20,20] x) => (float[1,1,20,20] a) <float[1,1,1,1] w, float[1] b>
+        { [conv] a = Conv (x, w, b) }"""
+    image = RNG.uniform(-1, 1, (1, 1, 20, 20)).astype(np.float32)
+    image[0, 0, 7, 7] = 80.0
+    weights = {"w": np.float32([[[[1.0]]]]), "b": np.float32([0.0])}
+    recipe = "plan-kernels,choose-ranges{method=percentile,percentile=99},quantize-weights"
+    _, ctx = run(text, recipe + ",correct-biases-empirical", weights=weights,
+                 data=[{"x": image}] * 4, target="x86-vnni")  # fmt: skip
+    assert ctx.qparams["x"].real_range[1] < 2
+    assert abs(float(ctx.biases["b"][0])) < 0.01
+
+
 def test_declines_without_a_bias_and_writes_nothing_into_the_model() -> None:
     text = CHAIN.replace("(x, w, b)", "(x, w)").replace(", float[8] b", "")
     weights = {k: v for k, v in WEIGHTS.items() if k != "b"}

@@ -104,6 +104,16 @@ def test_tensors_that_make_little_noise_are_left(share: float) -> None:
     assert same is (share > 1)
 
 
+@pytest.mark.parametrize(("runs", "searched"), [(0, False), (3.5, False), (1000, True)])
+def test_the_search_keeps_to_its_runs(runs: float, searched: bool) -> None:
+    """Three quarters of the work lie behind a: with 6 trials of a sample, 4.5 runs."""
+    data = images(24)
+    recipe = f"{SEARCH}{{runs={runs},samples=1}}"
+    _, before = run(SATURATED, BEFORE, weights=WEIGHTS, data=data)
+    _, after = run(SATURATED, recipe, weights=WEIGHTS, data=data)
+    assert (after.qparams["a"].scale < before.qparams["a"].scale) == searched
+
+
 def test_shared_scales_stay_shared() -> None:
     text = """g (float[1,4,8,8] x) => (float[1,2,4,4] y)
         <float[6,4,1,1] w, float[5,4,1,1] v, float[2,11,1,1] u>
