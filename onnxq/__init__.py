@@ -14,6 +14,8 @@ from onnxq import _versions, errors
 if TYPE_CHECKING:
     from onnxq.api import Result as Result
     from onnxq.api import quantize as quantize
+    from onnxq.api.tune import TuneResult as TuneResult
+    from onnxq.api.tune import tune as tune
     from onnxq.graph import Model as Model
     from onnxq.pipeline import Context as Context
     from onnxq.pipeline import Pass as Pass
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _HOME = {
     "quantize": "onnxq.api",
     "Result": "onnxq.api",
+    "tune": "onnxq.api.tune",
+    "TuneResult": "onnxq.api.tune",
     "Model": "onnxq.graph",
     "Context": "onnxq.pipeline",
     "Pass": "onnxq.pipeline",
@@ -38,7 +42,7 @@ _HOME = {
 
 __all__ = [
     "Context", "Model", "Pass", "PassManager", "QuantSpec", "Recipe", "Result", "Stage", "Target",
-    "errors", "quantize",
+    "TuneResult", "errors", "quantize", "tune",
 ]  # fmt: skip
 
 if (_problem := _versions.problem()) is not None and not _versions.at_console():

@@ -45,6 +45,7 @@ class Calibration:
         statistics: where measured statistics are kept between calls.
         providers: execution providers of ONNX Runtime.
         progress: told of samples done.
+        read_only: whether the file of statistics is left as it is.
     """
 
     source: DataSource
@@ -53,9 +54,11 @@ class Calibration:
     statistics: Path | None
     providers: Sequence[Provider]
     progress: Progress
+    read_only: bool = False
     measured: Statistics = field(default_factory=Statistics)
     _digest: str = ""
     _kept: dict[str, Statistics] = field(default_factory=dict)
+    _unsaved: bool = False
 
     @property
     def split(self) -> Split:
@@ -104,6 +107,7 @@ class Calibration:
             )
             known = known.merge(found)
             self._kept[own] = known.lasting()
+            self._unsaved = True
         if samples is None:
             self.measured = self._kept[own]
         states = {t: {o: known.states[t][o] for o in observers} for t, observers in wanted.items()}
@@ -130,7 +134,8 @@ class Calibration:
         ctx.journal.warnings.extend(self.source.warnings)
         if self.random:
             ctx.journal.warn("not calibrated: ranges come from random numbers, not from data")
-        if self.statistics is not None and self._digest:
+        if self.statistics is not None and self._unsaved and not self.read_only:
+            self._unsaved = False
             together = join_models(self._kept)
             save_statistics(together, self.statistics, self._digest, self.source.digest())
         for name, count in self.measured.nonfinite.items():
@@ -195,10 +200,15 @@ def open_calibration(
 ) -> Calibration:
     """Open the data of a call and check the first sample against the inputs of *model*.
 
+    *data* that is a ``Calibration`` is returned: with it come the statistics that earlier calls
+    measured.
+
     Raises:
         DataError: there is no data, or it does not fit the model.
         UnsupportedModelError: ONNX Runtime cannot load the model.
     """
+    if isinstance(data, Calibration):
+        return data
     inputs = Session(model.to_proto(), (CPU,), optimize=False).inputs
     if data is None:
         if not random:

@@ -195,7 +195,7 @@ def quantize(
     for attempt in range(1, ROUNDS + 1):
         ctx = Context(target=planned_for, plan=first_plan(steps, loose))
         ctx.measure, ctx.probe = run.measure, run.probe
-        ctx.keeps_statistics = statistics is not None
+        ctx.keeps_statistics = statistics is not None or run is data
         PassManager(before, progress=progress, compare=run.compare).run(work, ctx)
         if ctx.plan.nodes:
             original = work.clone()

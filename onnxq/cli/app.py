@@ -20,6 +20,7 @@ from onnxq.cli.recipe import recipe
 from onnxq.cli.report import report
 from onnxq.cli.run import run
 from onnxq.cli.targets import targets
+from onnxq.cli.tune import tune
 from onnxq.cli.verify import verify
 
 app = typer.Typer(
@@ -50,7 +51,7 @@ def _root(
 
 
 for _command in (
-    quantize, inspect, report, check, bench, diff, gate, run, passes, explain, targets, recipe,
-    demo, export, verify,
+    quantize, tune, inspect, report, check, bench, diff, gate, run, passes, explain, targets,
+    recipe, demo, export, verify,
 ):  # fmt: skip
     app.command()(_command)

@@ -44,10 +44,15 @@ def render(
         if part is not None:
             console.print(Padding(part, (1, 0, 0, 0)))
     if files:
-        grid = Table.grid(padding=(0, 2))
-        for what, path in files.items():
-            grid.add_row(Text(what, style="dim"), Text(str(path), style="bold", overflow="fold"))
-        console.print(Padding(grid, (1, 0, 0, 0)))
+        render_files(files, console)
+
+
+def render_files(files: Mapping[str, str | PathLike[str]], console: Console) -> None:
+    """Write to *console* what was written, by what it is."""
+    grid = Table.grid(padding=(0, 2))
+    for what, path in files.items():
+        grid.add_row(Text(what, style="dim"), Text(str(path), style="bold", overflow="fold"))
+    console.print(Padding(grid, (1, 0, 0, 0)))
 
 
 def summary(report: Report) -> RenderableType:

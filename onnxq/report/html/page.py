@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from onnxq.report import headline, units
 from onnxq.report.ranking import ranked, ranking_key, reasons, shares
+from onnxq.report.tune.svg import RULES, to_svg
 
 SCRIPTS = ("uplot.min.js", "base.js", "charts.js", "table.js", "detail.js", "depth.js")
 STYLES = ("uplot.min.css", "page.css")
@@ -29,6 +30,8 @@ def to_html(report: Mapping[str, Any]) -> str:
     """
     script = "\n".join(map(_file, SCRIPTS))
     style = "\n".join(map(_file, STYLES))
+    if report.get("tune"):
+        style += RULES.rstrip()
     env = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -90,6 +93,8 @@ def _facts(report: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": [str(w) for w in report.get("warnings") or []],
         "recommendation": list(report.get("recommendation") or []),
         "sentence": headline.recommended_text,
+        "tune": report.get("tune"),
+        "front": to_svg(report["tune"], alone=False) if report.get("tune") else "",
     }
 
 

@@ -1,0 +1,1 @@
+"""The search for precisions, for people: its front, its table, its picture."""
