@@ -141,16 +141,23 @@ def written(
 
 
 def stored(model: Model, coded: Coded | None) -> Coded | None:
-    """*coded*, a constant, in bytes where its format is narrower; None where it is no such thing."""
-    value = None if coded is None else constant_value(coded.codes)
-    if coded is None or value is None or coded.kind not in _BYTES:
+    """*coded*, a constant, in bytes where its format is narrower; None where it is no such thing.
+
+    A constant that a Cast widens (see ``pack-weights``) is one too.
+    """
+    if coded is None or coded.kind not in _BYTES:
+        return None
+    cast = producer(coded.codes)
+    source = coded.codes if cast is None or cast.op != "Cast" else cast.inputs[0]
+    value = constant_value(source)
+    if value is None or str(value.dtype) not in _BYTES:
         return None
     wide = _BYTES[coded.kind]
-    if wide == coded.kind:
+    if wide == str(value.dtype):
         return coded
     codes, zero = (
         gs.Constant(model.unique_name(f"{t.name}__{wide}"), np.asarray(t.values).astype(wide))
-        for t in (coded.codes, coded.zero)
+        for t in (source, coded.zero)
     )
     return Coded(codes, coded.scale, zero, coded.axis)
 

@@ -102,8 +102,10 @@ class ToQoperator(Pass):
                 rewrite(rewriter, node)
             except Left as reason:
                 ctx.decline(node, str(reason))
-        for node in list(model.graph.nodes):
-            result = node.outputs[0] if node.outputs else None
-            if node.op == "DequantizeLinear" and result is not None and not consumers(result):
-                if not model.is_output(result):
-                    remove_node(model, node)
+        unused = ("DequantizeLinear", "Cast")  # in this order: what widened its codes
+        for op in unused:
+            for node in list(model.graph.nodes):
+                result = node.outputs[0] if node.outputs else None
+                if node.op == op and result is not None and not consumers(result):
+                    if not model.is_output(result):
+                        remove_node(model, node)
