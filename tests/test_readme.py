@@ -59,8 +59,9 @@ def test_the_pass_does_what_it_says(folder: Path) -> None:
 
 
 def test_shell_lines_run(folder: Path) -> None:
-    (lines,), (pipeline,), (modes,) = blocks("sh"), blocks("bash"), blocks("console")
-    for line in (lines + pipeline + modes).strip().splitlines():
+    found = [*blocks("sh"), *blocks("bash"), *blocks("console")]
+    assert len(found) == 4
+    for line in "".join(found).strip().splitlines():
         command = shlex.split(line)
         assert command[0] == "onnxq"
         done = subprocess.run(
@@ -69,6 +70,7 @@ def test_shell_lines_run(folder: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert (folder / "resnet.int8.onnx").is_file()
     assert (folder / "report.json").is_file()
+    assert (folder / "front.svg").is_file()
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler 'cc'")

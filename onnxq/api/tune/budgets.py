@@ -94,6 +94,19 @@ class Budgets:
         """All conditions that *found* does not meet, as phrases."""
         return [*self.inaccurate(found), *self.uneven(found.macs), *self.costly(found)]
 
+    def excess(self, found: Measured) -> float:
+        """How far *found* is beyond the budgets, as the sum of what it exceeds each by; 0: none."""
+        parts = [
+            (found.drop, self.max_drop), (found.bytes, self.max_size),
+            (found.latency_ms, self.max_latency), (self.min_speedup, found.speedup),
+        ]  # fmt: skip
+        far = [a / max(b, 1e-12) - 1 for a, b in parts if a is not None and b is not None]
+        if self.min_sqnr is not None:
+            far.append((self.min_sqnr - found.sqnr_db) / 10)
+        far += [(found.macs.get(p, 0.0) - limit) / 100 for p, limit in self.max_macs.items()]
+        far += [(limit - found.macs.get(p, 0.0)) / 100 for p, limit in self.min_macs.items()]
+        return sum(max(amount, 0.0) for amount in far)
+
     def texts(self) -> list[str]:
         """The conditions, as phrases."""
         found = []

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +25,7 @@ from onnxq.calibrate.digest import model_digest
 from onnxq.calibrate.functions import load_function
 from onnxq.errors import DataError, OptionError
 from onnxq.graph import Model
+from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.pipeline import Recipe
 from onnxq.pipeline.macs import macs
 from onnxq.pipeline.progress import Progress, Silent
@@ -34,6 +35,8 @@ from onnxq.runtime.providers import parse_providers
 from onnxq.runtime.session import Session
 from onnxq.targets import get_target
 
+#: The opset that brought integers of 4 bits.
+FOUR_BITS = 21
 #: Runs a model on one feed, arrays by input name: arrays by output name.
 Run: TypeAlias = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 #: A user's metric of a model, on data of its own. Higher is better.
@@ -93,21 +96,31 @@ class Evaluator:
         base = change(Recipe.resolve(candidate.recipe), Changes(exclude=self.setup.exclude))
         return candidate.put_into(base)
 
-    def make(self, candidate: Candidate, detail: Any = "basic", **options: Any) -> Result:
-        """*candidate*, quantized; its statistics are measured where they are not known."""
+    def make(self, recipe: Recipe, detail: Any = "basic") -> Result:
+        """The model quantized by *recipe*; its statistics are measured where they are not known."""
         return quantize(
-            self.model, data=self.calibration, target=self.target, recipe=self.recipe(candidate),
-            providers=self.setup.providers, report_detail=detail, progress=self.progress, **options,
+            self.model, data=self.calibration, target=self.target, recipe=recipe,
+            providers=self.setup.providers, report_detail=detail, progress=self.progress,
         )  # fmt: skip
+
+    def trial(self, candidate: Candidate) -> Result:
+        """*candidate* at the opset that weights of 4 bits need, where the target has them.
+
+        Statistics belong to a model with its opset: so all candidates share them.
+        """
+        recipe = self.recipe(candidate)
+        if "4" not in self.target.lacks:
+            passes = (
+                replace(p, opset=max(p.opset, FOUR_BITS)) if isinstance(p, RaiseOpset) else p
+                for p in recipe.passes
+            )
+            recipe = Recipe(tuple(passes), recipe.name)
+        return self.make(recipe)
 
     def measure(self, candidate: Candidate) -> Measured:
         """What *candidate* really is."""
-        return self.measured(lambda: self.make(candidate))
-
-    def measured(self, make: Callable[[], Result]) -> Measured:
-        """What the result of *make* really is."""
         start = perf_counter()
-        result = make()
+        result = self.trial(candidate)
         summary = result.report["summary"]
         outputs = summary["outputs"]
         ratios = [o["noise_to_signal"] for o in outputs if o["noise_to_signal"] is not None]

@@ -26,7 +26,7 @@ class Stopwatch:
 
     def time(self, candidate: Candidate) -> tuple[float, float]:
         """Milliseconds of a run of *candidate*, and how many times as fast as float it is."""
-        result = self.evaluator.make(candidate)
+        result = self.evaluator.trial(candidate)
         models = {"float": self.evaluator.model, "candidate": result.model}
         found = bench(
             models, self.feeds, providers=self.evaluator.providers,

@@ -149,7 +149,7 @@ def tune(
                 known = book.noise(candidate)
                 if known is None:
                     progress.stage("measuring what each layer does")
-                    result = evaluator.make(candidate)
+                    result = evaluator.trial(candidate)
                     feeds = evaluator.calibration.report_feeds()
                     known = layer_noise(result, feeds, evaluator.providers)
                     book.keep_noise(candidate, known)
@@ -162,7 +162,7 @@ def tune(
             for p in PRECISIONS
             if p not in allowed
         }
-        result = evaluator.make(best, "full")
+        result = evaluator.make(evaluator.recipe(best), "full")
         ideal = None if evaluator.metric is None else evaluator.ideal
         result.report["tune"] = section(
             search.found, best, budgets, bytes_float=evaluator.bytes_float, ideal=ideal,

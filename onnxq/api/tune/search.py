@@ -120,9 +120,8 @@ class Search:
 
         def rank(candidate: Candidate) -> tuple[float, ...]:
             m = found.measured[candidate]
-            missed = len(budgets.missed(m))
-            if missed:
-                return 1.0, float(missed), m.drop
+            if budgets.missed(m):
+                return 1.0, budgets.excess(m), m.drop
             if budgets.accuracy:
                 return 0.0, round(found.cost(candidate), 9), m.drop
             return 0.0, m.drop, found.cost(candidate)

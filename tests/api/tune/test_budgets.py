@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from onnxq.api.tune.budgets import Budgets, shares, size
@@ -27,10 +29,9 @@ FOUND = Measured(
 )
 def test_each_budget_is_missed(budgets: Budgets, part: str) -> None:
     (text,) = budgets.missed(FOUND)
-    import re
-
     assert re.search(part, text)
     assert budgets.any and len(budgets.texts()) == 1
+    assert budgets.excess(FOUND) > 0
 
 
 def test_budgets_are_kept() -> None:
@@ -38,7 +39,7 @@ def test_budgets_are_kept() -> None:
         max_drop=1.0, min_sqnr=20, max_size=400, max_macs={"float": 40.0}, min_macs={"8": 60.0},
         max_latency=5, min_speedup=1.5,
     )  # fmt: skip
-    assert kept.missed(FOUND) == [] and kept.accuracy and kept.timed
+    assert kept.missed(FOUND) == [] and kept.excess(FOUND) == 0 and kept.accuracy and kept.timed
     assert not Budgets().any
 
 
