@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.digest import model_digest
 from onnxq.calibrate.driver import calibrate
 from onnxq.calibrate.observer import AnyObserver
-from onnxq.calibrate.random_data import random_data
+from onnxq.calibrate.random_data import Ranges, random_data
 from onnxq.calibrate.sources import DataSource, Feed, open_data
 from onnxq.calibrate.split import Split
 from onnxq.calibrate.statistics import Statistics
@@ -64,6 +64,10 @@ class Calibration:
     def split(self) -> Split:
         """The samples in two: for calibration, and held out for the report."""
         return Split(self.source, self.report_source is not None)
+
+    def serve(self, ctx: Context) -> None:
+        """Answer what the passes of *ctx* ask."""
+        ctx.measure, ctx.probe = self.measure, self.probe
 
     def probe(self, model: Model) -> dict[str, TensorFact]:
         """Type and shape of every tensor of *model* on the first sample."""
@@ -197,6 +201,7 @@ def open_calibration(
     statistics: Any = None,
     providers: Sequence[Provider] = (),
     progress: Progress,
+    ranges: Ranges | None = None,
 ) -> Calibration:
     """Open the data of a call and check the first sample against the inputs of *model*.
 
@@ -215,9 +220,9 @@ def open_calibration(
             raise DataError(
                 "no calibration data",
                 why="the ranges of activations are measured on samples of real input",
-                hint="--data FILE.npz, a folder, or module:function; --random-data goes on without",
+                hint="--data FILE.npz, a folder, or module:function; --data-free goes on without",
             )
-        source = random_data(inputs, seed=seed)
+        source = random_data(inputs, seed=seed, ranges=ranges)
     else:
         source = open_data(data, inputs, preprocess, seed)
     own = None if report_data is None else open_data(report_data, inputs, preprocess, seed)

@@ -98,7 +98,7 @@ def describe(
         "target": target.name,
         "recipe": str(recipe),
         "data_digest": data["digest"],
-        "calibrated": "yes" if data["calibrated"] else "not calibrated (random data)",
+        "calibrated": _calibrated(data),
         "versions": json.dumps(versions(), sort_keys=True),
         **metadata(target),
     }
@@ -108,6 +108,13 @@ def describe(
     if limits.ir_version is not None:
         header.ir_version = min(header.ir_version, limits.ir_version)
         work.graph.ir_version = header.ir_version
+
+
+def _calibrated(data: Mapping[str, Any]) -> str:
+    """What the metadata says of where ranges come from."""
+    if data.get("data_free"):
+        return "not calibrated (data-free: batch-norm statistics and weights)"
+    return "yes" if data["calibrated"] else "not calibrated (random data)"
 
 
 def warn(ctx: Context, found: Look) -> None:

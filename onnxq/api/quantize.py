@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 from onnxq.api.calibration import open_calibration
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
+from onnxq.api.data_free import open_data_free
 from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
@@ -18,6 +19,7 @@ from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
+from onnxq.api.without_data import check_made_up, without_data
 from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
@@ -56,6 +58,8 @@ def quantize(
     report_data: Any = None,
     report_detail: Literal["full", "layers", "basic"] | None = None,
     random_data: bool = False,
+    data_free: bool = False,
+    input_range: Mapping[str, tuple[float, float]] | None = None,
     io_dtype: str | None = None,
     domains: str | None = None,
     rounding: str | None = None,
@@ -106,6 +110,10 @@ def quantize(
             also what each layer does to the outputs, and which to keep in float, for up to 15 s.
             None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
+        data_free: go on without data: ranges and means of activations follow from batch-norm
+            statistics and weights, and the result is marked.
+        input_range: by name of an input, its smallest and largest value, for these two; standard
+            normal values are assumed where it is not given.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         domains: whose operators ``"qoperator"`` and mode dynamic may use: ``"microsoft"`` (ONNX's
             and those of ONNX Runtime, the default) or ``"standard"`` (ONNX's alone).
@@ -153,12 +161,14 @@ def quantize(
         )
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
+        steps, left_out = without_data(steps, calibration) if data_free else (steps, [])
     else:
         useless = {
             "calibration": calibration, "activations": activations, "overrides": overrides,
             "statistics": statistics, "io_dtype": io_dtype, "keep_unfused": keep_unfused,
             "format": None if format == "qdq" else format, "report_data": report_data,
             "min_sqnr": min_sqnr, "bench": bench, "require_speedup": require_speedup,
+            "data_free": data_free,
         }  # fmt: skip
         refuse(mode, useless, profile, data)
         wanted = WeightOptions(
@@ -175,10 +185,13 @@ def quantize(
     steps = keep_to(steps, work, profile, limits, asked)
     planned_for = replace(profile, opset=min(profile.opset, limits.opset))
     run = None
+    check_made_up(work, data, data_free, random_data, statistics, input_range)
     if mode == "static" or data is not None or random_data:
-        run = open_calibration(
+        opening = open_data_free if data_free else open_calibration
+        run = opening(
             work, data, report_data=report_data, preprocess=preprocess, random=random_data,
             seed=seed, statistics=statistics, providers=chosen, progress=progress,
+            ranges=input_range,
         )  # fmt: skip
     if mode != "static" or run is None:
         effort = Effort(EFFECTS_S if report_detail == "full" else 0.0, metric)
@@ -194,9 +207,11 @@ def quantize(
     loose: dict[str, str] = {}
     for attempt in range(1, ROUNDS + 1):
         ctx = Context(target=planned_for, plan=first_plan(steps, loose))
-        ctx.measure, ctx.probe = run.measure, run.probe
+        run.serve(ctx)
         ctx.keeps_statistics = statistics is not None or run is data
-        PassManager(before, progress=progress, compare=run.compare).run(work, ctx)
+        # equalization keeps the function on values within estimated ranges: synthetic ones are not
+        compare = None if data_free else run.compare
+        PassManager(before, progress=progress, compare=compare).run(work, ctx)
         if ctx.plan.nodes:
             original = work.clone()
             PassManager(after, progress=progress).run(work, ctx)
@@ -225,7 +240,7 @@ def quantize(
     describe(work, limits, steps, profile, described)
     note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
-    notes += [*run.notes(), *portability(found)]
+    notes += [*run.notes(), *left_out, *portability(found)]
     facts = Facts(
         recipe=steps.name or str(steps),
         passes=str(steps),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,17 @@ from onnxq.runtime.session import InputInfo
 _IMAGE, _OTHER = 224, 16
 
 
-def random_data(inputs: Sequence[InputInfo], samples: int = 16, seed: int = 0) -> DataSource:
+#: By name of an input, smallest and largest value.
+Ranges = Mapping[str, tuple[float, float]]
+
+
+def random_data(
+    inputs: Sequence[InputInfo], samples: int = 16, seed: int = 0, ranges: Ranges | None = None
+) -> DataSource:
     """*samples* random feeds for *inputs*: normal floats (mean 0, deviation 1), integers 0 and 1.
+
+    Floats of an input with a range in *ranges* have their mean in its middle, a quarter of it as
+    deviation, and never leave it.
 
     Free dimensions are 1 for the batch, 224 for height and width, 16 for others; a dimension that
     is stated as 0 is 0.
@@ -29,14 +38,16 @@ def random_data(inputs: Sequence[InputInfo], samples: int = 16, seed: int = 0) -
     def begin(first: int) -> Iterator[Feed]:
         rng = np.random.default_rng(seed)
         for index in range(samples):
-            feed: Feed = {i.name: _values(i, rng) for i in inputs}
+            feed: Feed = {i.name: _values(i, rng, (ranges or {}).get(i.name)) for i in inputs}
             if index >= first:
                 yield feed
 
     return DataSource("random data", inputs, begin, samples)
 
 
-def _values(info: InputInfo, rng: np.random.Generator) -> NDArray[Any]:
+def _values(
+    info: InputInfo, rng: np.random.Generator, ends: tuple[float, float] | None
+) -> NDArray[Any]:
     if info.shape is None or info.dtype is None or info.dtype.kind == "O":
         raise DataError(f"no random data for input '{info.name}'", hint="give real data")
     free = _IMAGE if len(info.shape) == 4 else _OTHER
@@ -46,4 +57,10 @@ def _values(info: InputInfo, rng: np.random.Generator) -> NDArray[Any]:
     ]
     if info.dtype.kind in "iub":
         return rng.integers(0, 2, shape).astype(info.dtype)
-    return rng.standard_normal(shape, np.float32).astype(info.dtype)
+    values = rng.standard_normal(shape, np.float32)
+    return (values if ends is None else within(values, *ends)).astype(info.dtype)
+
+
+def within(normal: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """Standard normal values spread over a range: four deviations, the rest cut off."""
+    return np.clip((low + high) / 2 + (high - low) / 4 * normal, low, high)

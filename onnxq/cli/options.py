@@ -45,6 +45,27 @@ Asymmetric = Annotated[
         help="In mode weights: a zero point for each scale.",
     ),
 ]  # fmt: skip
+RandomData = Annotated[
+    bool,
+    typer.Option(
+        "--random-data", rich_help_panel="Data",
+        help="Go on without data; the result is marked 'not calibrated'.",
+    ),
+]  # fmt: skip
+DataFree = Annotated[
+    bool,
+    typer.Option(
+        "--data-free", rich_help_panel="Data",
+        help="Go on without data: ranges from batch-norm statistics and weights.",
+    ),
+]  # fmt: skip
+InputRange = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-range", metavar="NAME=LOW:HIGH", rich_help_panel="Data",
+        help="What an input holds, where there is no data; default: standard normal values.",
+    ),
+]  # fmt: skip
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Result as JSON on standard output.")
 ]

@@ -11,10 +11,13 @@ from onnxq.cli.options import (
     AsJson,
     Asymmetric,
     Block,
+    DataFree,
     Debug,
+    InputRange,
     Mode,
     ModelFile,
     Quiet,
+    RandomData,
     RecipeText,
     Target,
 )
@@ -132,14 +135,9 @@ def quantize(
             metavar="DATA", help="Data for the report; default: held out.", rich_help_panel=_DATA
         ),
     ] = None,
-    random_data: Annotated[
-        bool,
-        typer.Option(
-            "--random-data",
-            rich_help_panel=_DATA,
-            help="Go on without data; the result is marked 'not calibrated'.",
-        ),
-    ] = False,
+    random_data: RandomData = False,
+    data_free: DataFree = False,
+    input_range: InputRange = None,
     statistics: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Reuse or write statistics.", rich_help_panel=_DATA),
@@ -242,6 +240,7 @@ def quantize(
         check_output(statistics)
 
     from onnxq.api.modes import recipe_of
+    from onnxq.api.without_data import input_ranges
     from onnxq.pipeline import Recipe
     from onnxq.targets import get_target
 
@@ -273,6 +272,8 @@ def quantize(
             report_data=report_data,
             report_detail="full" if reports else None,
             random_data=random_data,
+            data_free=data_free,
+            input_range=input_ranges(input_range or ()),
             io_dtype=io_dtype,
             domains=domains,
             rounding=rounding,

@@ -27,6 +27,8 @@ class Pass(ABC):
         stage: when it runs.
         preserves: the relative tolerance within which the float function of the model is kept;
             None where the pass changes it on purpose.
+        needs_samples: whether it runs models on samples beyond what ``wants`` names; where there
+            is no data it is left out.
         changes_interface: whether the inputs and outputs of the model may change names or types.
     """
 
@@ -34,6 +36,7 @@ class Pass(ABC):
     stage: ClassVar[Stage]
     preserves: ClassVar[float | None] = None
     changes_interface: ClassVar[bool] = False
+    needs_samples: ClassVar[bool] = False
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Statistics needed before ``run``: tensor name to the observers of it."""

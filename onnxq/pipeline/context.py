@@ -23,6 +23,7 @@ from onnxq.targets import Target
 
 Probe = Callable[[Model], dict[str, "TensorFact"]]
 Wanted = Mapping[str, tuple[AnyObserver, ...]]
+Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Observe(Protocol):
@@ -60,6 +61,8 @@ class Context:
         integers: integer weights and biases chosen so far, by tensor name.
         biases: corrected biases, in float, by tensor name.
         facts: types and shapes by tensor name.
+        moments: by tensor name, mean and standard deviation of each channel (axis 1), as
+            batch-norms state them.
         groups: nodes that were recognised as one function, such as a Gelu in primitives.
         journal: edits, declines, warnings.
         measure: runs the model on the calibration data; set by the caller, since passes never
@@ -77,6 +80,7 @@ class Context:
     integers: dict[str, object] = field(default_factory=dict)
     biases: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     facts: dict[str, TensorFact] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)
     measure: Observe | None = None

@@ -132,5 +132,6 @@ def copy_context(ctx: Context) -> Context:
         blocks=dict(ctx.blocks),
         integers=dict(ctx.integers),
         facts=dict(ctx.facts),
+        moments=dict(ctx.moments),
         journal=Journal(copy.deepcopy(ctx.journal.records), list(ctx.journal.warnings)),
     )

@@ -19,7 +19,8 @@ def samples_text(report: Report) -> str:
         return ""
     kinds = {True: ", held out", False: ", also used for calibration"}
     kind = "" if data.get("held_out") is None else kinds[bool(data["held_out"])]
-    return f"{count} sample{'' if count == 1 else 's'}{kind}"
+    made_up = "synthetic " if data.get("synthetic") else ""
+    return f"{count} {made_up}sample{'' if count == 1 else 's'}{kind}"
 
 
 def agreement_text(output: Mapping[str, Any]) -> str:
@@ -88,7 +89,9 @@ def first_step(report: Report, *, width: int = 60) -> str:
         more = f" ({count} of {len(advice)} recommended)" if len(advice) > count else ""
         return text[0].upper() + text[1:] + more
     if (report.get("data") or {}).get("calibrated") is False:
-        return "Calibrate with real samples: ranges come from random ones"
+        free = (report.get("data") or {}).get("data_free")
+        source = "batch-norms and weights" if free else "random ones"
+        return f"Calibrate with real samples: ranges come from {source}"
     parts = report.get("summary") or {}
     worst_output = min(
         (float(o["sqnr_db"]) for o in parts.get("outputs") or [] if o.get("sqnr_db") is not None),

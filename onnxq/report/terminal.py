@@ -111,7 +111,9 @@ def _accuracy(report: Report, outputs: Sequence[Mapping[str, Any]]) -> Text:
         lines.append("not measured", style="yellow")
     elif (samples := data.get("report_samples")) is not None:
         kind: dict[object, str] = {True: ", held out", False: ", also used for calibration"}
-        lines.append(f"\non {samples} samples{kind.get(data.get('held_out'), '')}", style="dim")
+        made_up = "synthetic " if data.get("synthetic") else ""
+        held_out = kind.get(data.get("held_out"), "")
+        lines.append(f"\non {samples} {made_up}samples{held_out}", style="dim")
     return lines
 
 

@@ -59,6 +59,7 @@ class CorrectBiasesEmpirical(Pass):
     name: ClassVar[str] = "correct-biases-empirical"
     stage: ClassVar[Stage] = Stage.CORRECT
     preserves: ClassVar[float | None] = 0.0
+    needs_samples: ClassVar[bool] = True
 
     samples: int = 32
 

@@ -77,6 +77,7 @@ class RoundSecondOrder(Pass):
     name: ClassVar[str] = "round-second-order"
     stage: ClassVar[Stage] = Stage.CORRECT
     preserves: ClassVar[float | None] = 0.0
+    needs_samples: ClassVar[bool] = True
 
     samples: int = 64
     patches: int = 256

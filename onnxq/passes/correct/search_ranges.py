@@ -63,6 +63,7 @@ class SearchRanges(Pass):
     name: ClassVar[str] = "search-ranges"
     stage: ClassVar[Stage] = Stage.CORRECT
     preserves: ClassVar[float | None] = 0.0
+    needs_samples: ClassVar[bool] = True
 
     samples: int = 16
     share: float = 0.005

@@ -59,6 +59,7 @@ class ReEstimateBatchNorm(Pass):
     name: ClassVar[str] = "re-estimate-batchnorm"
     stage: ClassVar[Stage] = Stage.FUSE
     preserves: ClassVar[float | None] = None
+    needs_samples: ClassVar[bool] = True
 
     samples: int = 256
 

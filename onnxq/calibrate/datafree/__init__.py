@@ -1,0 +1,1 @@
+"""Activations without data: what batch-norms and weights say of their distribution."""
