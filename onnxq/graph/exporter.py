@@ -32,12 +32,21 @@ class Exporter:
         carried: what is kept beside it.
         embed: take external data into the message; else references to it stay.
         sink: takes the data of large initializers; None keeps it in the message.
+        outline: write one value for each initializer of so many bytes or more, whose data is not
+            touched: the message has the form of the model, and is small.
     """
 
     def __init__(
-        self, graph: gs.Graph, carried: Carried, *, embed: bool, sink: ExternalWriter | None = None
+        self,
+        graph: gs.Graph,
+        carried: Carried,
+        *,
+        embed: bool,
+        sink: ExternalWriter | None = None,
+        outline: int | None = None,
     ) -> None:
         self.root, self.carried, self.embed, self.sink = graph, carried, embed, sink
+        self.outline = outline
         self.census = census(graph, carried)
         self.live_names = {t.name for t in self.census.live.values()}
 
@@ -123,6 +132,12 @@ class Exporter:
     ) -> None:
         """Write *constant* into the empty message *proto*: as it came where it is unchanged."""
         stored = self.carried.stored.get(uid(constant), constant._values)
+        if self.outline is not None and constant.dtype is not None:
+            size = constant._values.nbytes
+            if size >= self.outline and not isinstance(stored, StoredSparse):
+                fill_array(proto, np.zeros(1, constant.dtype))
+                proto.name = constant.name
+                return
         data: Any = None
         if isinstance(stored, StoredValues) and unchanged(constant, stored):
             if sink is not None and stored.stored_bytes() >= sink.threshold:

@@ -28,6 +28,11 @@ from onnxq.graph.retain import retain
 from onnxq.graph.values import StoredSparse, StoredValues
 from onnxq.graph.write import LIMIT, write
 
+STREAMED = 1 << 28
+"""Models of more bytes that came with external data are written tensor after tensor."""
+OUTLINED = 1 << 20
+"""Tensors of so many bytes are left out of an outline."""
+
 
 class Model:
     """An ONNX model under edit.
@@ -105,13 +110,18 @@ class Model:
         """
         return Exporter(self.graph, self.carried, embed=embed).model(self.metadata)
 
+    def outline(self) -> ModelProto:
+        """The model as a message to look at: of large tensors it has one value, ``OUTLINED``."""
+        exporter = Exporter(self.graph, self.carried, embed=True, outline=OUTLINED)
+        return exporter.model(self.metadata)
+
     def message_bytes(self) -> int:
         """Bytes of the model in one message, external data included.
 
-        Of a model that no message can hold (2 GB), the bytes of its tensors alone.
+        Of models with large tensors, without the few bytes that frame each of these.
         """
-        stored = self.stored_bytes()
-        return stored if stored > LIMIT - (64 << 20) else int(self.to_proto().ByteSize())
+        large = sum(n for t in self._constants() if (n := _size(t)) >= OUTLINED)
+        return large + int(self.outline().ByteSize())
 
     def save(
         self,
@@ -124,17 +134,17 @@ class Model:
 
         Args:
             path: the file; external data goes to ``<file name>.data`` beside it.
-            external: store large tensors outside the file. None: only where it would be larger
-                than a protobuf message can be (2 GB).
+            external: store large tensors outside the file. None: only above 2 GB, or above
+                ``STREAMED`` where the model was loaded with external data.
             threshold: smallest tensor, in bytes, that is stored outside.
 
         Raises:
             OutputError: the path cannot be written, or the data would replace the external data
                 that this model is read from.
         """
-        if external is None:
-            external = self.stored_bytes() > LIMIT - (64 << 20)
         sources = {s.where.file for s in self._external() if s.where is not None}
+        if external is None:
+            external = self.stored_bytes() > (STREAMED if sources else LIMIT - (64 << 20))
 
         def build(sink: ExternalWriter | None) -> ModelProto:
             exporter = Exporter(self.graph, self.carried, embed=True, sink=sink)

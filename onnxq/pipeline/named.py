@@ -39,13 +39,21 @@ RECIPES: dict[str, str] = {
     "dynamic-fast": f"{_PREPARE},plan-dynamic,plan-weights,round-weights,{_DYNAMIC}",
     "dynamic": f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},{_DYNAMIC}",
     "weights-fast": f"{_PREPARE},plan-weights,round-weights,store-weights",
+    "dynamic-best": (
+        f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},"
+        f"round-weights-second-order,{_DYNAMIC}"
+    ),
     "weights": f"{_PREPARE},plan-weights,round-weights{{method=mse}},store-weights",
+    "weights-best": (
+        f"{_PREPARE},plan-weights,round-weights{{method=mse}},round-weights-second-order,"
+        "store-weights"
+    ),
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""
 
 MODES: dict[str, dict[str, str]] = {
     "static": {"fast": "fast", "balanced": "balanced", "best": "best"},
-    "dynamic": {"fast": "dynamic-fast", "balanced": "dynamic", "best": "dynamic"},
-    "weights": {"fast": "weights-fast", "balanced": "weights", "best": "weights"},
+    "dynamic": {"fast": "dynamic-fast", "balanced": "dynamic", "best": "dynamic-best"},
+    "weights": {"fast": "weights-fast", "balanced": "weights", "best": "weights-best"},
 }
 """By mode, what the three names of recipes stand for."""

@@ -12,9 +12,6 @@ from onnxq.pipeline.base import Pass
 from onnxq.pipeline.context import Context
 from onnxq.pipeline.invariants import Interface, violations
 
-LARGEST = 1_900_000_000
-"""Bytes beyond which a model is not given to ``onnx.checker``, which takes 2 GB at most."""
-
 
 class Verify(Enum):
     """How much is verified, and when.
@@ -61,7 +58,7 @@ class Verifier:
             self._unseen = []
         full = self._verify is Verify.FULL
         if self._unchecked and (full or (boundary and self._verify is not Verify.NONE)):
-            self._format(model, ctx)
+            self._format(model)
             self._unchecked = []
 
     def _invariants(self, model: Model) -> None:
@@ -75,12 +72,9 @@ class Verifier:
         if changes:
             self._interface = Interface.of(model)
 
-    def _format(self, model: Model, ctx: Context) -> None:
-        if model.stored_bytes() > LARGEST:
-            ctx.journal.warn("onnx.checker was not asked: it takes 2 GB at most")
-            return
+    def _format(self, model: Model) -> None:
         try:
-            onnx.checker.check_model(model.to_proto())
+            onnx.checker.check_model(model.outline())
         except (onnx.checker.ValidationError, ValueError, OnnxqError) as error:
             raise PassError(
                 f"{_names(self._unchecked)}: the model is no longer valid ONNX",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.errors import OptionError
+from onnxq.quant.affine import symmetric_zero
 from onnxq.quant.dtypes import DType
 from onnxq.quant.qparams import QParams
 from onnxq.quant.spec import PerAxis, PerBlock, QuantSpec
@@ -52,6 +53,11 @@ class Blocks:
         return int(self.scale.shape[self.axis])
 
     @property
+    def qmin(self) -> int:
+        """Smallest code in use."""
+        return self.dtype.qmin + int(self.spec.narrow_range)
+
+    @property
     def stored(self) -> np.dtype[Any]:
         """The numpy dtype in which codes are stored: of 2 bits where the format has 2."""
         if self.dtype.bits == 2:
@@ -61,22 +67,42 @@ class Blocks:
 
     def quantize(self, w: NDArray[Any]) -> NDArray[Any]:
         """Codes of the weight *w*, in its shape."""
-        rows = split(w, self.axis, self.size, self.flat)
-        scale, zero = self._column(self.scale), self._column(self.zero_point)
-        codes = np.empty(rows.shape, self.dtype.numpy)
-        for part in _parts(rows):
-            own = QParams(scale[part], zero[part], self.dtype, 0, self.spec.narrow_range)
-            codes[part] = weight_codes(rows[part], own, self.spec)
-        whole = join(codes, w.shape, self.axis, self.flat)
-        # there is no conversion from one short type to another
-        return whole if whole.dtype == self.stored else whole.astype(np.int8).astype(self.stored)
+        codes = np.empty(w.shape, self.stored)
+        for part in parts(w.shape, self.axis, self.size):
+            codes[part] = self._codes(w[part], self.scale[part], self.zero_point[part])
+        return codes
+
+    def _codes(
+        self, w: NDArray[Any], scale: NDArray[np.float32], zero: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        if self.spec.pair_sum_limit is None:
+            codes = np.rint(w / self.spread(scale, w.shape))
+            if zero.any():
+                codes += self.spread(zero.astype(np.float32), w.shape)
+            codes = np.clip(codes, self.qmin, self.dtype.qmax, out=codes).astype(np.int16)
+        else:
+            rows = split(w, self.axis, self.size, self.flat)
+            own = QParams(
+                self._column(scale), self._column(zero), self.dtype, 0, self.spec.narrow_range
+            )
+            codes = join(weight_codes(rows, own, self.spec), w.shape, self.axis, self.flat)
+        return np.asarray(codes.astype(self.stored))
+
+    def spread(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """*values*, one for each block, in a form that broadcasts to a weight of *shape*."""
+        if self.count == 1:
+            behind = len(shape) - values.ndim
+            return values.reshape(*values.shape, *(1 for _ in range(behind)))
+        length = int(np.prod(shape[self.axis :])) if self.flat else shape[self.axis]
+        each = np.repeat(values, self.size, self.axis)
+        each = each[(*(slice(None) for _ in range(self.axis)), slice(length))]
+        return each.reshape(shape)
 
     def dequantize(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Real values (float32) of *codes*, in their shape."""
-        rows = split(codes.astype(np.float32), self.axis, self.size, self.flat)
-        scale, zero = self._column(self.scale), self._column(self.zero_point)
-        real = (rows - zero[:, None].astype(np.float32)) * scale[:, None]
-        return np.asarray(join(real, codes.shape, self.axis, self.flat), np.float32)
+        zero = self.spread(self.zero_point.astype(np.float32), codes.shape)
+        real = (codes.astype(np.float32) - zero) * self.spread(self.scale, codes.shape)
+        return np.asarray(real, np.float32)
 
     def _column(self, values: NDArray[Any]) -> NDArray[Any]:
         """Parameters in the order of the rows of ``split``."""
@@ -105,17 +131,20 @@ def block_params(
     length = int(np.prod(shape[axis:])) if kind.flat else shape[axis]
     size = min(kind.size, length) if kind.size else length
     one = replace(spec, granularity=PerAxis(0), pair_axis=None if spec.pair_axis is None else 1)
-    rows = split(w, axis, size, kind.flat)
-    found = [weight_qparams(rows[part], one, 0, method=method) for part in _parts(rows)]
-    wide = [*shape[:axis], *(() if kind.flat else shape[axis + 1 :]), -1]
-
-    def place(parts: list[NDArray[Any]]) -> NDArray[Any]:
-        return np.ascontiguousarray(np.moveaxis(np.concatenate(parts).reshape(wide), -1, axis))
-
-    return Blocks(
-        place([q.scale for q in found]), place([q.zero_point for q in found]),
-        spec.dtype, axis, size, kind.flat, one,
-    )  # fmt: skip
+    wide = [*shape[:axis], -(-length // size), *(() if kind.flat else shape[axis + 1 :])]
+    scale = np.empty(wide, np.float32)
+    zero: NDArray[np.int64] = np.broadcast_to(np.int64(symmetric_zero(spec)), wide)
+    if not spec.symmetric:
+        zero = np.empty(wide, np.int64)
+    for part in parts(shape, axis, size):
+        rows = split(w[part], axis, size, kind.flat)
+        found = weight_qparams(rows, one, 0, method=method)
+        own = scale[part].shape
+        order = [*own[:axis], *own[axis + 1 :], own[axis]]
+        scale[part] = np.moveaxis(found.scale.reshape(order), -1, axis)
+        if not spec.symmetric:
+            zero[part] = np.moveaxis(found.zero_point.reshape(order), -1, axis)
+    return Blocks(scale, zero, spec.dtype, axis, size, kind.flat, one)
 
 
 def split(w: NDArray[Any], axis: int, size: int, flat: bool = False) -> NDArray[Any]:
@@ -135,7 +164,16 @@ def join(rows: NDArray[Any], shape: tuple[int, ...], axis: int, flat: bool = Fal
     return whole.reshape(shape) if flat else np.moveaxis(whole, -1, axis)
 
 
-def _parts(rows: NDArray[Any]) -> list[slice]:
-    """Rows to be worked on at once."""
-    step = max(_AT_ONCE // max(rows.shape[1], 1), 1)
-    return [slice(i, i + step) for i in range(0, len(rows), step)]
+def parts(shape: tuple[int, ...], axis: int, size: int) -> list[tuple[slice, ...]]:
+    """Slices of a weight that are worked on one after the other; scales are cut by the same.
+
+    Along the first axis, or along the second where blocks run along the first.
+    """
+    along = 1 if axis == 0 and len(shape) > 1 else 0
+    if axis == along:
+        return [(slice(None),)]
+    step = max(_AT_ONCE * shape[along] // max(int(np.prod(shape)), 1), 1)
+    return [
+        (*(slice(None) for _ in range(along)), slice(i, i + step))
+        for i in range(0, shape[along], step)
+    ]

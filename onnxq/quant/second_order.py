@@ -94,18 +94,23 @@ def by_activity(h: Array) -> NDArray[np.int64]:
     return np.argsort(-np.einsum("gkk->gk", h), axis=1, kind="stable")
 
 
-def round_by_feedback(w: Array, h: Array, codes: Codes, order: NDArray[np.int64]) -> Array:
+def round_by_feedback(
+    w: Array, h: Array, codes: Codes, order: NDArray[np.int64], steps: Array | None = None
+) -> Array:
     """Whole numbers for *w*, each error made up for by the columns after it in *order* [G, K].
 
     Args:
         w: the real weights in units of a code, zero point taken off.
         h: positive definite.
-        codes: what is allowed.
+        codes: what is allowed; without a limit on pairs where there are *steps*.
         order: the columns of each group.
+        steps: the size of a code of each weight, [G, M, K], where columns have scales of their
+            own; *w* and the result are then real values, these on whole multiples of *steps*.
     """
     shape, k = w.shape, w.shape[-1]
     low, high = (np.take_along_axis(a, order[:, None], 2) for a in codes.bounds(shape))
     w = np.take_along_axis(w, order[:, None], 2)
+    each = None if steps is None else np.take_along_axis(steps, order[:, None], 2)
     u = _unit_upper(np.take_along_axis(np.take_along_axis(h, order[:, :, None], 1),
                                        order[:, None, :], 2))  # fmt: skip
     pairs = None if codes.pair_limit is None else _Pairs(order, codes.pair_limit)
@@ -120,15 +125,21 @@ def round_by_feedback(w: Array, h: Array, codes: Codes, order: NDArray[np.int64]
             lowest, highest = low[:, :, i], high[:, :, i]
             if pairs is not None:
                 t, lowest, highest = pairs.limit(i, t, w, q, lowest, highest)
-            q[:, :, i] = np.clip(np.rint(t), lowest, highest)
+            if each is None:
+                q[:, :, i] = np.clip(np.rint(t), lowest, highest)
+            else:
+                q[:, :, i] = np.clip(np.rint(t / each[:, :, i]), lowest, highest) * each[:, :, i]
             left[:, :, i] = w[:, :, i] - q[:, :, i]
     return np.take_along_axis(q, np.argsort(order, axis=1)[:, None], 2)
 
 
-def descend(q: Array, w: Array, h: Array, codes: Codes, sweeps: int) -> Array:
+def descend(
+    q: Array, w: Array, h: Array, codes: Codes, sweeps: int, steps: Array | None = None
+) -> Array:
     """*q* after moving single codes, column by column, to where J is smallest given the others.
 
-    J of no row rises. Every sweep visits every column once; it ends when nothing moves.
+    J of no row rises. Every sweep visits every column once; it ends when nothing moves. *steps*
+    as of ``round_by_feedback``.
     """
     low, high = codes.bounds(w.shape)
     k, q = w.shape[-1], q.copy()
@@ -151,8 +162,9 @@ def descend(q: Array, w: Array, h: Array, codes: Codes, sweeps: int) -> Array:
                     other = q[:, :, i ^ 1]
                     lowest = np.maximum(lowest, -limit - other)
                     highest = np.minimum(highest, limit - other)
-                step = np.rint(q[:, :, i] - s / diagonal[:, None, i])
-                step = np.clip(step, lowest, highest) - q[:, :, i]
+                size = np.float32(1) if steps is None else steps[:, :, i]
+                step = q[:, :, i] - s / diagonal[:, None, i]
+                step = np.clip(np.rint(step / size), lowest, highest) * size - q[:, :, i]
                 # of two equally good codes the one that is there stays
                 gain = step * (2 * s + step * diagonal[:, None, i])
                 step = np.where(gain < 0, step, np.float32(0))

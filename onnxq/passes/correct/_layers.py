@@ -52,7 +52,8 @@ class Layer:
     @property
     def columns(self) -> int:
         """How many values a patch of one group has, K."""
-        return int(self.weight.size // self.weight.shape[self.axis])
+        shape = self.node.inputs[1].shape
+        return int(np.prod(shape)) // int(shape[self.axis])
 
     @property
     def elements(self) -> int:
@@ -145,25 +146,31 @@ def _layer(node: gs.Node, ctx: Context) -> Layer | str:
         return "its weight has no integers yet: 'quantize-weights' comes first"
     if not isinstance(spec, QuantSpec):
         return "the scale of its weight is given"
-    if len(consumers(node.inputs[1])) != 1:
+    shape = geometry(node, ctx)
+    if isinstance(shape, str):
+        return shape
+    reads, axis, inner, groups = shape
+    if qparams.axis is not None and qparams.axis % weight.ndim != axis:
+        return "its scales do not run along its outputs"
+    return Layer(node, np.asarray(weight, np.float32), spec, reads, axis, inner, groups)
+
+
+def geometry(node: gs.Node, ctx: Context) -> tuple[Reads, int, int, int] | str:
+    """How *node* reads patches: they, the output axis, the innermost axis and the groups of its
+    weight; or why they are not followed."""
+    name, weight = node.inputs[1].name, node.inputs[1]
+    if len(consumers(weight)) != 1:
         return f"its weight '{name}' is shared: 'unshare-weights' gives it its own"
     rank = ctx.rank(node.inputs[0])
     if node.op == "ConvTranspose":
         return "the patches of a ConvTranspose are not followed"
-    if rank is None or rank < 2 or (node.op != "Conv" and weight.ndim != 2):
+    if rank is None or rank < 2 or (node.op != "Conv" and len(weight.shape) != 2):
         return "it is no product of two matrices"
-    reads: Reads
     if node.op == "Conv":
-        axis, inner, groups = 0, 1, int(attribute(node, "group", 1))
-        reads = _window(node, weight.ndim - 2)
-    else:
-        turned = node.op == "Gemm" and attribute(node, "transB", 0)
-        axis, groups = (0 if turned else 1), 1
-        inner = 1 - axis
-        reads = Columns(-2 if node.op == "Gemm" and attribute(node, "transA", 0) else -1)
-    if qparams.axis is not None and qparams.axis % weight.ndim != axis:
-        return "its scales do not run along its outputs"
-    return Layer(node, np.asarray(weight, np.float32), spec, reads, axis, inner, groups)
+        return _window(node, len(weight.shape) - 2), 0, 1, int(attribute(node, "group", 1))
+    axis = 0 if node.op == "Gemm" and attribute(node, "transB", 0) else 1
+    reads = Columns(-2 if node.op == "Gemm" and attribute(node, "transA", 0) else -1)
+    return reads, axis, 1 - axis, 1
 
 
 def _window(node: gs.Node, spatial: int) -> Window:

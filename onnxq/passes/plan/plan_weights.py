@@ -34,7 +34,8 @@ class PlanWeights(Pass):
         the codes save.
 
     Numerics
-        Symmetric: the zero point is 0. Else codes are unsigned and each block has a zero point.
+        Tables have a format of their own, and whole rows: a row is handed on as it is, no sum
+        evens its errors out, and runtimes take rows of bytes alone. Symmetric: the zero point is 0. Else codes are unsigned and each block has a zero point.
 
     Source
         ONNX operator DequantizeLinear-21 (block_size); Dettmers and Zettlemoyer 2022, "The case
@@ -43,6 +44,7 @@ class PlanWeights(Pass):
     Attributes:
         weights: format of the codes.
         block: values of a block; 0 for whole rows.
+        tables: format of the tables of Gather, in whole rows.
         symmetric: whether the zero point is 0.
         min_values: smallest weight.
     """
@@ -53,6 +55,7 @@ class PlanWeights(Pass):
 
     weights: DType = dtype("int8")
     block: int = 0
+    tables: DType = dtype("int8")
     symmetric: bool = True
     min_values: int = 256
 
@@ -65,9 +68,6 @@ class PlanWeights(Pass):
             )
 
     def run(self, model: Model, ctx: Context) -> None:
-        bits = self.weights.bits
-        kind = dtype(f"int{bits}" if self.symmetric else f"uint{bits}")
-        spec = QuantSpec(dtype=kind, symmetric=self.symmetric, narrow_range=bits == 8 and kind.signed)
         for node in candidates(model, ctx):
             found = []
             for index in range(len(node.inputs)):
@@ -78,9 +78,18 @@ class PlanWeights(Pass):
                 if size_of(tensor) < self.min_values:
                     ctx.decline(node, f"'{tensor.name}' has fewer than {self.min_values} values")
                     continue
-                own = replace(spec, granularity=replace(run, size=self.block))
+                table = node.op == "Gather"
+                own = self._spec(self.tables if table else self.weights)
+                size = 0 if table else self.block
+                own = replace(own, granularity=replace(run, size=size))
                 ctx.plan.tensors.setdefault(tensor.name, own)
                 found.append(index)
             if found:
                 ctx.plan.nodes[node.name] = NodePlan(node.name, STORED, tuple(found), ())
                 ctx.plan.kept_float.pop(node.name, None)
+
+    def _spec(self, kind: DType) -> QuantSpec:
+        bits = kind.bits
+        chosen = dtype(f"int{bits}" if self.symmetric else f"uint{bits}")
+        narrow = bits == 8 and chosen.signed
+        return QuantSpec(dtype=chosen, symmetric=self.symmetric, narrow_range=narrow)

@@ -20,9 +20,9 @@ def test_weights_and_tables_are_planned() -> None:
     assert {p.kernel for p in ctx.plan.nodes.values()} == {STORED}
     specs = {n: s for n in "twk" if isinstance(s := ctx.plan.tensors[n], QuantSpec)}
     assert {n: s.granularity for n, s in specs.items()} == {
-        "t": PerBlock(1, 32, flat=True), "w": PerBlock(0, 32), "k": PerBlock(1, 32, flat=True)
+        "t": PerBlock(1, 0, flat=True), "w": PerBlock(0, 32), "k": PerBlock(1, 32, flat=True)
     }  # fmt: skip
-    assert {s.dtype.name for s in specs.values()} == {"uint4"}
+    assert {n: s.dtype.name for n, s in specs.items()} == {"t": "uint8", "w": "uint4", "k": "uint4"}
     assert "b" not in ctx.plan.tensors
 
 
