@@ -43,7 +43,11 @@ def accumulator(kind: Kind, inputs: Sequence[Value], form: Form) -> tuple[Range,
     """
     spans = [(v.low, v.high) for v in inputs]
     if isinstance(kind, Conv):
-        return _product(kind.weight, kind.bias, *_with(spans[0], kind.outside))
+        found, needed = _product(kind.weight, kind.bias, *_with(spans[0], kind.outside))
+        # as many bits where the zero point is subtracted from each code, not from the bias
+        centred = _less(spans[0], kind.outside)
+        bias = kind.bias + kind.weight.reshape(kind.bias.size, -1).sum(axis=1) * kind.outside
+        return found, max(needed, _product(kind.weight, bias, *centred)[1])
     if isinstance(kind, Gemm):
         return _product(kind.weight, kind.bias, *spans[0])
     if isinstance(kind, LINEAR):

@@ -64,6 +64,7 @@ class Calls:
 
     def __post_init__(self) -> None:
         self.multipliers = any(step.multipliers for step in self.program.steps)
+        self.lefts = any(min(step.shifts) < 0 for step in self.program.steps)
         for name, codes in self.program.constants.items():
             self.names[name] = self.weight(name, codes)
 
@@ -145,8 +146,12 @@ class Calls:
         text = f"{{{window}, {', '.join(map(str, numbers))}}}"
         table = self._table("conv", self.label, text)
         types = (x.dtype, _narrow(kind.weight), out.dtype)
-        before = (self.place(x), *self._constants(step, kind.weight, kind.bias), self.place(out))
-        if each == 1 and of_group == 1:
+        alone = each == 1 and of_group == 1
+        bias = kind.bias
+        if alone:  # it subtracts the zero point itself
+            bias = bias + kind.weight.reshape(channels, -1).sum(axis=1) * kind.outside
+        before = (self.place(x), *self._constants(step, kind.weight, bias), self.place(out))
+        if alone:
             self.call("depthwise", types, *before, table)
             return
         taps = each * kind.window.kernel[0] * kind.window.kernel[1]

@@ -20,23 +20,24 @@ _RESERVED = """
 auto break case char const continue default do double else enum extern float for goto if inline int
 long register restrict return short signed sizeof static struct switch typedef union unsigned void
 volatile while model_run model_trace memcpy requantize shift_down shift_round shift_up advance main
-run raw golden tracing window conv loops take scale scaled multiply_high
+run raw golden tracing window conv loops take clip_window scale scaled multiply_high
 """
 
+_FLOOR = "    const int32_t floor = shift_down(x, n);\n"
 _REST = "    const uint32_t rest = (uint32_t)x & ((UINT32_C(1) << n) - 1);\n"
-_HALF = "    const uint32_t half = UINT32_C(1) << (n - 1);\n"
-_FLOOR = "    const int32_t floor = shift_down(x, n);\n\n"
+_HALF = "    const uint32_t half = (UINT32_C(1) << n) >> 1;\n"
 _ROUND = {
     Rounding.FLOOR: "    return shift_down(x, n);",
     # (x + 2^(n-1)) >> n, without a sum that could leave 32 bits
-    Rounding.HALF_UP: "    return shift_down(x, n) + (shift_down(x, n - 1) & 1);",
+    Rounding.HALF_UP: "    const int32_t some = n > 0;\n"
+    "\n    return shift_down(x, n) + (shift_down(x, n - some) & some);",
     Rounding.CEIL: _REST + "\n    return shift_down(x, n) + (rest > 0);",
-    Rounding.TOWARD_ZERO: _REST + "\n    return shift_down(x, n) + (rest > 0 && x < 0);",
+    Rounding.TOWARD_ZERO: _REST + "\n    return shift_down(x, n) + ((rest > 0) & (x < 0));",
     Rounding.HALF_DOWN: _REST + _HALF + "\n    return shift_down(x, n) + (rest > half);",
     Rounding.HALF_AWAY: _REST + _HALF
-    + "\n    return shift_down(x, n) + (rest > half || (rest == half && x >= 0));",
-    Rounding.NEAREST_EVEN: _REST + _HALF + _FLOOR
-    + "    return floor + (rest > half || (rest == half && (floor & 1)));",
+    + "\n    return shift_down(x, n) + ((rest + (x >= 0) > half) & (n > 0));",
+    Rounding.NEAREST_EVEN: _FLOOR + _REST + _HALF
+    + "\n    return floor + ((rest + ((uint32_t)floor & 1) > half) & (n > 0));",
 }  # fmt: skip
 
 
@@ -45,11 +46,12 @@ def template(name: str) -> str:
     return (files("onnxq.export.c") / "kernels" / name).read_text("utf-8")
 
 
-def fixed_header(rounding: Rounding, *, multipliers: bool) -> str:
-    """``fixed.h``: shifts with *rounding*, and *multipliers* in front of them."""
+def fixed_header(rounding: Rounding, *, multipliers: bool, lefts: bool) -> str:
+    """``fixed.h``: shifts with *rounding*, some to the left, and *multipliers* in front of them."""
     mode = rounding.value.replace("-", " ")
     text = template("fixed.h").replace("@MODE@", mode).replace("@ROUND@", _ROUND[rounding])
-    return text.replace("@SCALED@", template("multiplier.h" if multipliers else "shift.h"))
+    kind = "multiplier.h" if multipliers else "shift_left.h" if lefts else "shift.h"
+    return text.replace("@SCALED@", template(kind))
 
 
 def scale_struct(*, multipliers: bool) -> str:

@@ -26,6 +26,7 @@ from onnxq.integer.program import Program, Value
 
 _GATHERS = ("conv",)
 _NESTS = ("add", "mul", "move", "copy")
+_CLIPS = ("max_pool", "average_pool", "depthwise")
 _STRUCTS = "types.h"
 
 
@@ -87,7 +88,9 @@ def write_c(program: Program, golden: Golden, name: str) -> Source:
     names = [*inputs.values(), *outputs.values()]
     values = [program.values[v] for v in (*inputs, *program.outputs.values())]
     files = {
-        "fixed.h": fixed_header(program.rounding, multipliers=calls.multipliers),
+        "fixed.h": fixed_header(
+            program.rounding, multipliers=calls.multipliers, lefts=calls.lefts
+        ),
         "kernels.h": _kernels_header(calls),
         "kernels.c": _kernels(calls),
         "weights.h": _guarded("WEIGHTS_H", "#include <stdint.h>\n\n" + "".join(
@@ -169,6 +172,8 @@ def _kernels(calls: Calls) -> str:
     kernels = {k for k, _ in calls.kernels}
     if kernels & set(_NESTS):
         found.append(template("advance.c"))
+    if kernels & set(_CLIPS):
+        found.append(template("clip.c"))
     gathers = dict.fromkeys(t[0] for k, t in calls.kernels if k in _GATHERS)
     typed = [("gather", (g, "", "")) for g in gathers] + list(calls.kernels)
     for kernel, types in typed:

@@ -4,17 +4,17 @@ void average_pool_@(const IN *x, OUT *y, const struct window *w, int32_t channel
 {
     for (int32_t channel = 0; channel < channels; channel++) {
         for (int32_t out_y = 0; out_y < w->out_height; out_y++) {
+            const int32_t start_y = out_y * w->stride_y - w->top;
+            int32_t top, bottom;
+            clip_window(start_y, w->hole_y, w->kernel_height, w->in_height, &top, &bottom);
             for (int32_t out_x = 0; out_x < w->out_width; out_x++) {
-                int32_t total = 0;
-                for (int32_t i = 0; i < w->kernel_height; i++) {
-                    const int32_t at_y = out_y * w->stride_y - w->top + i * w->hole_y;
-                    if (at_y < 0 || at_y >= w->in_height)
-                        continue;
-                    for (int32_t j = 0; j < w->kernel_width; j++) {
-                        const int32_t at_x = out_x * w->stride_x - w->left + j * w->hole_x;
-                        if (at_x >= 0 && at_x < w->in_width)
-                            total += (int32_t)x[at_y * w->in_width + at_x] - zero;
-                    }
+                const int32_t start_x = out_x * w->stride_x - w->left;
+                int32_t left, right, total = 0;
+                clip_window(start_x, w->hole_x, w->kernel_width, w->in_width, &left, &right);
+                for (int32_t i = top; i < bottom; i++) {
+                    const IN *row = x + (start_y + i * w->hole_y) * w->in_width;
+                    for (int32_t j = left; j < right; j++)
+                        total += (int32_t)row[start_x + j * w->hole_x] - zero;
                 }
                 *y++ = (OUT)scaled(total * factor, scale, 0);
             }

@@ -26,9 +26,11 @@ void conv_@(const IN *x, const W *weight, const int32_t *bias, struct scale scal
                     u += (int32_t)d[k] * (int32_t)row[k];
                     v += (int32_t)e[k] * (int32_t)row[k];
                 }
-                const int32_t acc[4] = {s, t, u, v};
+                int32_t acc[4] = {s, t, u, v};
+                for (int32_t p = 0; p < 4; p++)
+                    acc[p] = scaled(acc[p], scale, group * c->out_channels + o);
                 for (int32_t p = 0; p < count; p++)
-                    y[o * pixels + pixel + p] = (OUT)scaled(acc[p], scale, group * c->out_channels + o);
+                    y[o * pixels + pixel + p] = (OUT)acc[p];
             }
         }
         x += c->in_channels * w->in_height * w->in_width;

@@ -11,7 +11,7 @@ static inline int32_t shift_down(int32_t x, int32_t n)
     return ((x ^ sign) >> n) ^ sign;
 }
 
-/* x / 2^n for 1 <= n <= 31, rounded @MODE@. */
+/* x / 2^n for 0 <= n <= 31, rounded @MODE@. */
 static inline int32_t shift_round(int32_t x, int32_t n)
 {
 @ROUND@

@@ -1,0 +1,5 @@
+/* The code of an accumulator of a channel. */
+static inline int32_t scaled(int32_t acc, struct scale scale, int32_t channel)
+{
+    return requantize(acc, scale.shift[channel], scale.low, scale.high);
+}
