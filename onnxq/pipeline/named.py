@@ -11,7 +11,7 @@ _FUSE = (
     "fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
     "recognise-gelu,recognise-layernorm,relu-to-leakyrelu,hardswish-to-mul,fuse-affine"
 )
-_PLAN = "keep-output-layers,keep-wide-joins,widen-small-weights"
+_PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float,widen-small-weights"
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
 

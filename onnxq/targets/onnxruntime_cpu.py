@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from onnxq.quant import INT8, UINT8, PerAxis, QuantSpec
+from onnxq.targets.onnxruntime_costs import AVX2, VNNI
 from onnxq.targets.target import OpRule, Role, Target
 
 _CLAMPS = ("Relu", "Clip")
@@ -53,12 +54,14 @@ X86_VNNI = Target(
     folds_casts=True,
     rounds_float_weights=True,
     domains=("com.microsoft",),
+    costs=VNNI,
 )
 X86_AVX2 = replace(
     X86_VNNI,
     name="x86-avx2",
     summary="the same without 16-bit saturation, for x86 without VNNI",
     weights=replace(_WEIGHTS, pair_sum_limit=128),
+    costs=AVX2,
 )
 X86 = replace(X86_AVX2, name="x86", summary="safe on every x86: today the same as x86-avx2")
 ARM = replace(
@@ -66,4 +69,5 @@ ARM = replace(
     name="arm",
     summary="ONNX Runtime on 64-bit Arm: int8 activations, int8 weights per channel",
     activations=QuantSpec(dtype=INT8),
+    costs=None,
 )

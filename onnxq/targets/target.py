@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from onnxq.quant import QuantSpec, Rounding
+from onnxq.targets.costs import Costs
 
 PRECISIONS = ("float", "16", "8", "4")
 """What a layer with weights can be, widest first.
@@ -129,6 +130,7 @@ class Target:
     removes_absorbed: bool = True
     domains: tuple[str, ...] = ()
     integer: Arithmetic | None = None
+    costs: Costs | None = None
     folds_casts: bool = False
     rounds_float_weights: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)

@@ -45,7 +45,7 @@ class EqualizeSiLU(Pass):
     When it declines
         y, or what is added to it, is an output of the graph or reaches an operator that does not
         treat channels apart or has no stored weights; weights are shared, or have one scale for
-        all channels; ranges are within 2:1; or the noise predicted from ranges would not go down.
+        all channels; ranges are within 8:1; or the noise predicted from ranges would not go down.
 
     Numerics
         The same function up to rounding in float32. 255/a is an integer, so that k is exact in
@@ -65,7 +65,7 @@ class EqualizeSiLU(Pass):
     preserves: ClassVar[float | None] = 1e-4
 
     cap: float = 255.0
-    ratio: float = 2.0
+    ratio: float = 8.0
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Channel extremes of what would be scaled; nothing where there is no SiLU."""

@@ -20,7 +20,7 @@ from onnxq.quant import PerAxis
 from onnxq.testing import check_pass
 from tests.passes.golden import check, context, parse
 
-PASS = EqualizeSiLU()
+PASS = EqualizeSiLU(ratio=2.0)
 K = np.array([255, 128, 1])  # of 255, for the ranges 8 : 4 : 0.01, the last one capped
 A = 255 / K
 RANGES = [8.0, 4.0, 0.01]
