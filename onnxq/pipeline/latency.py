@@ -98,6 +98,21 @@ def fastest(model: Model, ctx: Context, costs: Costs) -> set[str]:
     return {name for name in units if name in side}
 
 
+def slower(
+    model: Model, ctx: Context, costs: Costs, *, speedup: float = 1.1, least_ms: float = 1.0
+) -> list[str]:
+    """Planned nodes that are better left in float, in graph order.
+
+    None where the plan is predicted to be *speedup* times as fast as float, or the model to take
+    less than *least_ms* milliseconds there.
+    """
+    floating = predict(model, ctx, costs, ()).total
+    if 1e3 * floating < least_ms or floating >= speedup * predict(model, ctx, costs).total:
+        return []
+    pays = fastest(model, ctx, costs)
+    return [name for name in ctx.plan.nodes if name not in pays]
+
+
 @dataclass(frozen=True, eq=False)
 class _Unit:
     """A planned node; the activations that it absorbs cost nothing on either side."""
@@ -145,7 +160,7 @@ def _kind(node: gs.Node, ctx: Context, gates: set[str]) -> str:
     if node.op == "Conv":
         weight = node.inputs[1].shape
         single = weight[1] == 1 and node.attrs.get("group", 1) == weight[0] > 1
-        return "DepthwiseConv" if single else "Conv"
+        return "DepthwiseConv" if single else "ShallowConv" if weight[1] <= 4 else "Conv"
     if node.name in gates:
         return "SiLU"
     if node.op == "Mul" and any(is_constant(t) for t in node.inputs):

@@ -7,8 +7,8 @@ _CANONICAL = (
 # fuse-affine for Conv+Add+BatchNormalization, for Conv+BatchNormalization+Mul, and for the 1/6 that
 # hardswish-to-mul leaves
 _FUSE = (
-    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-matmul-add,fuse-affine,fuse-batchnorm,"
-    "fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
+    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-focus,fuse-matmul-add,"
+    "fuse-affine,fuse-batchnorm,fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
     "recognise-gelu,recognise-layernorm,relu-to-leakyrelu,hardswish-to-mul,fuse-affine"
 )
 _PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float,widen-small-weights"

@@ -32,8 +32,9 @@ class Costs:
     """Costs of kernels on one kind of machine, on one thread.
 
     A kind of kernel is an ONNX operator; ``DepthwiseConv`` is a Conv with a group for each channel,
-    ``SiLU`` either of the Sigmoid and the Mul of one, ``Scale`` a Mul by a constant for each
-    channel, ``Gemm`` also MatMul, ``Move`` what only moves data.
+    ``ShallowConv`` one that reads at most four channels, as the first ones of networks do, ``SiLU``
+    either of the Sigmoid and the Mul of one, ``Scale`` a Mul by a constant for each channel,
+    ``Gemm`` also MatMul, ``Move`` what only moves data.
 
     Attributes:
         floating, integer: by kind; one that is not named costs nothing.

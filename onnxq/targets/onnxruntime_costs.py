@@ -11,6 +11,7 @@ from onnxq.targets.costs import Cost, Costs
 VNNI = Costs(
     floating={
         "Conv": Cost(3000, 0.05, 0.022),
+        "ShallowConv": Cost(3000, 0.05, 0.04),
         "DepthwiseConv": Cost(3000, 0.05, 0.055),
         "Gemm": Cost(3000, 0, 0.3),
         "Sigmoid": Cost(2000, 0.52),
@@ -27,6 +28,7 @@ VNNI = Costs(
     },
     integer={
         "Conv": Cost(3000, 0.25, 0.0052),
+        "ShallowConv": Cost(3000, 0.25, 0.085),
         "DepthwiseConv": Cost(3000, 0.1, 0.085),
         "Gemm": Cost(3000, 0, 0.15),
         "Sigmoid": Cost(3000, 0.56),
@@ -50,6 +52,7 @@ AVX2 = Costs(
     floating={
         **VNNI.floating,
         "Conv": Cost(3000, 0.15, 0.035),
+        "ShallowConv": Cost(3000, 0.15, 0.055),
         "DepthwiseConv": Cost(3000, 0.1, 0.1),
         "SiLU": Cost(2000, 0.45),
         "MaxPool": Cost(3000, 0.4),
@@ -58,6 +61,7 @@ AVX2 = Costs(
     integer={
         **VNNI.integer,
         "Conv": Cost(3000, 0.4, 0.0182),
+        "ShallowConv": Cost(3000, 0.4, 0.09),
         "DepthwiseConv": Cost(3000, 0.1, 0.15),
     },
     quantize=Cost(3000, 0.5),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,9 @@ from onnxq.graph import Model
 from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._factors import Array, factors, live, noise, spread
-from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline import Context, Pass, QuantPlan, Stage
+from onnxq.pipeline.kernel_plan import plan_kernels
+from onnxq.pipeline.latency import slower
 from onnxq.quant import PerAxis
 
 
@@ -45,7 +47,7 @@ class EqualizeSiLU(Pass):
     When it declines
         y, or what is added to it, is an output of the graph or reaches an operator that does not
         treat channels apart or has no stored weights; weights are shared, or have one scale for
-        all channels; ranges are within 8:1; or the noise predicted from ranges would not go down.
+        all channels; the layers are faster in float (see 'keep-faster-float'); ranges are within 8:1; or the noise predicted from ranges would not go down.
 
     Numerics
         The same function up to rounding in float32. 255/a is an integer, so that k is exact in
@@ -81,8 +83,11 @@ class EqualizeSiLU(Pass):
         channels = Channels.find(model, ctx)
         by_channel = isinstance(ctx.target.weights.granularity, PerAxis)
         a = np.ones(channels.count)
+        floating = _stays_float(model, ctx)
         for block in blocks(channels, gated=True):
             reason = block.reason
+            if not reason and floating.issuperset(s.conv.name for s in block.sources):
+                reason = "it is faster in float, where channels need no common step"
             if not reason and (not by_channel or ctx.plan.granularity not in (None, "channel")):
                 reason = "weights have one scale for all channels"
             if not reason:
@@ -121,3 +126,14 @@ class EqualizeSiLU(Pass):
         if not noise(ranges, weights, a, depthwise) < noise(ranges, weights, one, depthwise):
             return one, "the noise predicted from ranges would not go down"
         return a, ""
+
+
+def _stays_float(model: Model, ctx: Context) -> set[str]:
+    """Names of nodes that a plan made now would leave in float, because they are faster there."""
+    costs = ctx.target.costs
+    if costs is None or ctx.target.integer is not None:
+        return set()
+    ctx.learn(model)
+    trial = replace(ctx, plan=QuantPlan(excluded=dict(ctx.plan.excluded)))
+    plan_kernels(model, trial)
+    return set(slower(model, trial, costs))

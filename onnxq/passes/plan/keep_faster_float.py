@@ -8,7 +8,7 @@ from typing import ClassVar
 from onnxq.graph import Model
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
-from onnxq.pipeline.latency import fastest, predict
+from onnxq.pipeline.latency import slower
 from onnxq.targets.costs import Costs
 
 
@@ -64,12 +64,7 @@ class KeepFasterFloat(Pass):
         costs = Costs.parse(self.costs) if self.costs else ctx.target.costs
         if costs is None or ctx.target.integer is not None:
             return
-        floating = predict(model, ctx, costs, ()).total
-        planned = predict(model, ctx, costs).total
-        if 1e3 * floating < self.least_ms or floating >= self.speedup * planned:
-            return
-        pays = fastest(model, ctx, costs)
-        slow = [name for name in ctx.plan.nodes if name not in pays]
+        slow = slower(model, ctx, costs, speedup=self.speedup, least_ms=self.least_ms)
         for name in slow:
             ctx.plan.excluded[name] = "predicted to be slower on integers, conversions included"
         if slow:
