@@ -8,8 +8,9 @@ _CANONICAL = (
 # hardswish-to-mul leaves
 _FUSE = (
     "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-focus,fuse-matmul-add,"
-    "fuse-affine,fuse-batchnorm,fuse-batchnorm-forward,fuse-affine,unshare-weights,recognise-hardswish,recognise-silu,"
-    "recognise-gelu,recognise-layernorm,relu-to-leakyrelu,hardswish-to-mul,fuse-affine"
+    "fuse-affine,fuse-batchnorm,fuse-batchnorm-forward,fuse-affine,unshare-weights,"
+    "recognise-hardswish,recognise-silu,recognise-gelu,recognise-layernorm,relu-to-leakyrelu,"
+    "hardswish-to-mul,fuse-affine"
 )
 _PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float,widen-small-weights"
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
