@@ -1,13 +1,15 @@
 """What was measured, kept on disk as it is found: an interrupted search goes on where it ended.
 
-One JSON object a line. A line holds for one digest (of model, data, target and versions) and one
-candidate; budgets are not part of it, so that other budgets find what was measured before.
+One JSON object a line. A line holds for one digest (of model, data, target and versions), one
+candidate and the passes of its recipe; budgets are not part of it, so that other budgets find what
+was measured before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,21 @@ from onnxq.errors import OutputError
 
 
 class Journal:
-    """A file of measurements; without a *path* it is kept in memory alone.
+    """A file of measurements.
+
+    Args:
+        path: where it is; None keeps it in memory alone.
+        digest: of what all candidates share.
+        recipe_of: the passes of a candidate.
 
     Raises:
         OutputError: the file cannot be read or written.
     """
 
-    def __init__(self, path: Path | None, digest: str) -> None:
-        self.path, self.digest = path, digest
+    def __init__(
+        self, path: Path | None, digest: str, recipe_of: Callable[[Candidate], object]
+    ) -> None:
+        self.path, self.digest, self._recipe_of = path, digest, recipe_of
         self._known: dict[str, Any] = {}
         self.found = 0
         if path is not None and path.exists():
@@ -48,23 +57,27 @@ class Journal:
 
     def measured(self, candidate: Candidate) -> Measured | None:
         """What is known of *candidate*."""
-        value = self._known.get(f"measured {candidate.text}")
+        value = self._known.get(self._key("measured", candidate))
         return None if value is None else Measured(**value)
 
     def keep(self, candidate: Candidate, found: Measured) -> None:
         """Note what *candidate* is."""
-        self._write(f"measured {candidate.text}", asdict(found))
+        self._write(self._key("measured", candidate), asdict(found))
 
     def noise(self, candidate: Candidate) -> list[LayerNoise] | None:
         """The noise of the layers of *candidate*."""
-        value = self._known.get(f"noise {candidate.text}")
+        value = self._known.get(self._key("noise", candidate))
         if value is None:
             return None
         return [LayerNoise(**{**v, "reads": tuple(v["reads"])}) for v in value]
 
     def keep_noise(self, candidate: Candidate, found: Sequence[LayerNoise]) -> None:
         """Note the noise of the layers of *candidate*."""
-        self._write(f"noise {candidate.text}", [asdict(layer) for layer in found])
+        self._write(self._key("noise", candidate), [asdict(layer) for layer in found])
+
+    def _key(self, kind: str, candidate: Candidate) -> str:
+        passes = hashlib.sha256(str(self._recipe_of(candidate)).encode()).hexdigest()[:12]
+        return f"{kind} {candidate.text} {passes}"
 
     def _write(self, key: str, value: Any) -> None:
         self._known[key] = value

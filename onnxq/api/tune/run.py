@@ -121,7 +121,8 @@ def tune(
         count, why = jobs_for(1 if budgets.timed else jobs, setup)
         if why:
             notes.append(why)
-        book = Journal(None if journal is None else Path(journal), evaluator.digest())
+        path = None if journal is None else Path(journal)
+        book = Journal(path, evaluator.digest(), evaluator.recipe)
         if book.found:
             notes.append(f"{book.found} measurements were taken from the journal")
         plan = Plan(
