@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from math import fsum
 
 from onnxq.api.tune.noise import LayerNoise
-from onnxq.api.tune.problem import BITS, Layer, Problem
+from onnxq.api.tune.problem import BITS, FLOATS, Layer, Problem
 
 #: float16 keeps 11 significant bits of a weight: about 2⁻³ of the steps of 8 bits, so 2⁻⁶ of
 #: their noise, and far less where a channel's values differ in size.
 _HALF = 2.0**-6
+#: Bytes of the Cast that widens packed weights, with its names.
+_CAST = 200
 #: Converting a value to codes and back, in multiply-accumulates.
 _CONVERSION = 4.0
 
@@ -56,9 +58,11 @@ def build(
             noise["16"] = layer.weights * _HALF
         if layer.stored and layer.node in weak and "4" in allowed:
             noise["4"] = max(weak[layer.node].weights, layer.weights)
-        cost = {p: _cost(layer, p, bytes_float, work, prices) for p in noise}
+        time = {p: _work(layer) / work * _slowness(p, prices) for p in noise}
+        size = {p: _size(layer, p) / max(bytes_float, 1) for p in noise}
+        cost = {p: prices.size * size[p] + prices.time * time[p] for p in noise}
         tensors = (*layer.reads, layer.hands_on) if layer.hands_on else layer.reads
-        layers.append(Layer(layer.node, noise, cost, tensors, layer.macs, 4.0 * layer.stored))
+        layers.append(Layer(layer.node, noise, cost, tensors, time, layer.macs, 4.0 * layer.stored))
     activations = _activations(eight)
     elements = {layer.hands_on: layer.elements for layer in eight if layer.hands_on}
     conversions = {
@@ -74,12 +78,13 @@ def _work(layer: LayerNoise) -> float:
     return max(layer.macs, float(layer.elements))
 
 
-def _cost(
-    layer: LayerNoise, precision: str, bytes_float: int, work: float, prices: Prices
-) -> float:
-    size = layer.stored * BITS[precision] / 8 / max(bytes_float, 1)
-    slow = 1.0 if precision in ("float", "16") else prices.integer_time
-    return prices.size * size + prices.time * slow * _work(layer) / work
+def _slowness(precision: str, prices: Prices) -> float:
+    return 1.0 if precision in FLOATS else prices.integer_time
+
+
+def _size(layer: LayerNoise, precision: str) -> float:
+    """Bytes of the weights of *layer*."""
+    return layer.stored * BITS[precision] / 8 + _CAST * (precision in ("16", "4"))
 
 
 def _activations(layers: Sequence[LayerNoise]) -> Mapping[str, float]:

@@ -12,7 +12,7 @@ finding all corners of the hull with one solution each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
@@ -87,7 +87,8 @@ def hull(problem: Problem, most: int = 100) -> list[Point]:
     """
     if not problem.layers:
         return []
-    first, last = _extreme(problem, FLOATS + INTEGERS), _extreme(problem, INTEGERS[::-1] + FLOATS)
+    first = _extreme(problem, lambda layer, p: (layer.noise[p], layer.cost[p]))
+    last = _extreme(problem, lambda layer, p: (layer.cost[p], layer.noise[p]))
     found = {_key(p): p for p in (first, last)}
     waiting = [(first, last)]
     solved = 0
@@ -111,13 +112,12 @@ def hull(problem: Problem, most: int = 100) -> list[Point]:
     return kept
 
 
-def _extreme(problem: Problem, order: tuple[str, ...]) -> Point:
-    """Every layer at the first precision of *order* that it may have."""
-
-    def first(layer: Layer) -> str:
-        return next(p for p in order if p in layer.noise)
-
-    chosen = {layer.node: first(layer) for layer in problem.layers}
+def _extreme(problem: Problem, key: Callable[[Layer, str], tuple[float, float]]) -> Point:
+    """Every layer at its precision with the least *key*."""
+    chosen = {
+        layer.node: min(layer.noise, key=lambda p, layer=layer: key(layer, p))  # type: ignore[misc]
+        for layer in problem.layers
+    }
     return Point(chosen, problem.noise(chosen), problem.cost(chosen))
 
 

@@ -29,7 +29,10 @@ def explain(
     for layer in problem.layers:
         precision = chosen[layer.node]
         steps = [_step(problem, layer, chosen, other, total) for other in _others(layer, precision)]
-        alone = problem.noise({**chosen, layer.node: _widest(layer)})
+        # what would be gone in float; of a layer that cannot be, that of its weights
+        wide = _widest(layer)
+        gone = total - problem.noise({**chosen, layer.node: wide})
+        own = gone if wide in FLOATS else layer.noise[precision]
         reason = _WHY[precision] if len(layer.noise) > 1 else _only(precision, lacks)
         if steps:
             reason += ": " + "; ".join(_text(step) for step in steps)
@@ -39,7 +42,7 @@ def explain(
             "macs": layer.macs,
             "bytes": layer.bytes * BITS[precision] / 32,
             "bytes_float": layer.bytes,
-            "noise_percent": 100.0 * (total - alone) / total if total else 0.0,
+            "noise_percent": 100.0 * own / total if total else 0.0,
             "alternatives": steps,
             "reason": reason,
         })  # fmt: skip

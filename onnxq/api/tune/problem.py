@@ -29,6 +29,7 @@ class Layer:
         noise: by each precision that it may have, noise to signal that its weights make at the
             outputs.
         cost: by precision, what it costs, as a share of the float network.
+        time: by precision, the time that it takes, likewise.
         tensors: activations that are rounded where it computes in integers.
         macs: its multiply-accumulates.
         bytes: bytes of its weights in float.
@@ -38,6 +39,7 @@ class Layer:
     noise: Mapping[str, float]
     cost: Mapping[str, float]
     tensors: tuple[str, ...]
+    time: Mapping[str, float] = field(default_factory=dict)
     macs: float = 0.0
     bytes: float = 0.0
 
@@ -86,6 +88,10 @@ class Problem:
             if len({chosen[node] in INTEGERS for node in nodes}) > 1
         )
         return math.fsum(layers) + math.fsum(converted)
+
+    def time(self, chosen: Mapping[str, str]) -> float:
+        """Time of the layers with the precisions *chosen*, as a share of the float network's."""
+        return math.fsum(layer.time[chosen[layer.node]] for layer in self.layers)
 
     def macs(self, chosen: Mapping[str, str]) -> dict[str, float]:
         """By precision, percent of the multiply-accumulates."""

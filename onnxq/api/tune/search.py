@@ -78,10 +78,10 @@ class Found:
     skipped: dict[str, str] = field(default_factory=dict)
     in_time: bool = True
 
-    def cost(self, candidate: Candidate) -> float:
-        """The cost of *candidate* as a share of the float network's."""
+    def time(self, candidate: Candidate) -> float:
+        """The time of *candidate*, predicted, as a share of the float network's."""
         problem = self.problems[candidate.recipe]
-        return problem.cost(chosen_of(candidate, problem))
+        return problem.time(chosen_of(candidate, problem))
 
 
 class Search:
@@ -123,10 +123,16 @@ class Search:
             if budgets.missed(m):
                 return 1.0, budgets.excess(m), m.drop
             if budgets.accuracy:
-                return 0.0, round(found.cost(candidate), 9), m.drop
-            return 0.0, m.drop, found.cost(candidate)
+                return 0.0, round(self.cost(candidate), 9), m.drop
+            return 0.0, m.drop, self.cost(candidate)
 
         return min(found.measured, key=rank)
+
+    def cost(self, candidate: Candidate) -> float:
+        """The cost of *candidate* as a share of the float network's, with its measured size."""
+        prices = self.plan.prices
+        size = self.found.measured[candidate].bytes / max(self.plan.bytes_float, 1)
+        return prices.size * size + prices.time * self.found.time(candidate)
 
     def _content(self) -> str:
         """Why no other recipe needs to be tried."""

@@ -37,7 +37,7 @@ def section(
             "recipe": candidate.recipe,
             "precisions": candidate.counts(),
             **_entry(measured, bytes_float),
-            "cost": found.cost(candidate),
+            "time_predicted": found.time(candidate),
             "meets": not budgets.missed(measured),
             "chosen": candidate == best,
             "front": False,

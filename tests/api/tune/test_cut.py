@@ -19,8 +19,8 @@ def problems(draw: st.DrawFn) -> Problem:
     layers = []
     for i in range(count):
         allowed = draw(st.sampled_from([("float", "16", "8", "4"), ("float", "8"), ("8", "4")]))
-        noise = {p: draw(AMOUNT) * 4.0 ** -BITS[p] if p != "float" else 0.0 for p in allowed}
-        each = draw(AMOUNT)
+        loud, each = draw(AMOUNT), draw(AMOUNT)
+        noise = {p: loud * 4.0 ** -BITS[p] if p != "float" else 0.0 for p in allowed}
         cost = {p: each * BITS[p] for p in allowed}
         at = draw(st.lists(st.sampled_from(tensors), max_size=3))
         layers.append(Layer(f"l{i}", noise, cost, tuple(at)))

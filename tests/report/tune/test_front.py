@@ -23,8 +23,8 @@ def candidate(size: int, drop: float, integer: float = 100.0, **more: Any) -> di
         "name": f"fast, {size} × 4 bit", "recipe": "fast", "precisions": {"4": size}, "drop": drop,
         "sqnr_db": 40.0 - drop, "metric": None, "top1_agreement": 1.0, "bytes": size,
         "size_percent": float(size), "macs": {"8": integer}, "integer_percent": integer,
-        "latency_ms": None, "speedup": None, "cost": 0.5, "meets": drop < 3, "chosen": False,
-        "front": True, **more,
+        "latency_ms": None, "speedup": None, "time_predicted": 0.5, "meets": drop < 3,
+        "chosen": False, "front": True, **more,
     }  # fmt: skip
 
 
