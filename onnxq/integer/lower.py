@@ -54,6 +54,7 @@ class _Lowering(Sources):
         self.pending: dict[str, Pending] = {}
         self.weights: dict[str, Constant] = {}
         self.inputs: dict[str, str] = {}
+        self.clipped: dict[str, tuple[gs.Tensor, gs.Node]] = {}
 
     def program(self) -> Program:
         for node in self.graph.nodes:
@@ -131,6 +132,12 @@ class _Lowering(Sources):
                 self.codes[target.name] = value.name
                 return
             self._complete(copy, target.name, form)
+        elif source.name in self.clipped:
+            given, clip = self.clipped[source.name]
+            low, high = (float(v) / form.scales[0] for v in _limits(clip))
+            low, high = (np.clip(np.rint(v) + form.zero_points[0], form.low, form.high)
+                         for v in (low, high))  # fmt: skip
+            self._input(given, target.name, replace(form, low=int(low), high=int(high)))
         elif any(t is source for t in self.graph.inputs):
             self._input(source, target.name, form)
         else:
@@ -175,6 +182,9 @@ class _Lowering(Sources):
 
     def _clip(self, node: gs.Node) -> None:
         source = node.inputs[0]
+        if source.name not in self.codes and any(t is source for t in self.graph.inputs):
+            self.clipped[node.outputs[0].name] = source, node
+            return
         least, most = _limits(node)
         pending = self.pending.pop(source.name, None)
         if pending is None:

@@ -18,7 +18,7 @@ from onnxq.pipeline.eligibility import (
     why_not,
 )
 from onnxq.pipeline.plan import NodePlan
-from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype
+from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype, in_bytes
 from onnxq.targets import OpRule, Role
 
 
@@ -63,7 +63,7 @@ def _plan(
     tensors = ctx.plan.tensors
     base = ctx.target.activations
     if ctx.plan.activations is not None:
-        base = replace(base, dtype=dtype(ctx.plan.activations))
+        base = replace(base, dtype=in_bytes(dtype(ctx.plan.activations)))
     inputs = rule.activation_inputs(len(node.inputs))
     for index in inputs:
         tensors.setdefault(node.inputs[index].name, base)

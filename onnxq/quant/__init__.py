@@ -1,7 +1,7 @@
 """Numerics without graphs: formats, parameters, rounding, ranges, error measures."""
 
 from onnxq.quant.choose import qparams_from_range, weight_qparams
-from onnxq.quant.dtypes import DTYPES, INT8, INT32, UINT8, DType, dtype
+from onnxq.quant.dtypes import DTYPES, INT8, INT32, UINT8, DType, dtype, in_bytes
 from onnxq.quant.qparams import QParams
 from onnxq.quant.ranges import RANGE_METHODS, RangeOptions, choose_range
 from onnxq.quant.spec import (
@@ -22,6 +22,6 @@ from onnxq.quant.spec import (
 __all__ = [
     "DTYPES", "INT8", "INT32", "RANGE_METHODS", "UINT8", "DType", "Derived", "Fixed", "Float",
     "Granularity", "PerAxis", "PerBlock", "PerTensor", "QParams", "QuantSpec", "RangeOptions",
-    "Rounding", "ScaleRule", "Shared", "TensorPlan", "choose_range", "dtype",
+    "Rounding", "ScaleRule", "Shared", "TensorPlan", "choose_range", "dtype", "in_bytes",
     "qparams_from_range", "weight_qparams",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes
@@ -59,6 +59,12 @@ DTYPES: dict[str, DType] = {
     d.name: d for bits in (*range(2, 17), 32) for d in (_integer(bits, True), _integer(bits, False))
 }
 INT8, UINT8, INT32 = DTYPES["int8"], DTYPES["uint8"], DTYPES["int32"]
+
+
+def in_bytes(known: DType) -> DType:
+    """*known* in a type of 8 bits at least: operators on activations have no narrower ones."""
+    prefix = "int" if known.signed else "uint"
+    return replace(known, storage=f"{prefix}8") if known.bits < 8 else known
 
 
 def dtype(name: str | DType) -> DType:

@@ -20,7 +20,8 @@ from onnxq.graph import (
 )
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.eligibility import clamp
-from onnxq.quant import QParams
+from onnxq.quant import DTYPES, QParams
+from onnxq.targets import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,8 @@ class InsertQdq(Pass):
     """Surround every planned node with Q/DQ pairs that the runtime fuses into integer kernels.
 
     What it does
-        Behind each integer node its output is quantized and dequantized; the dequantized tensor
+        Codes of fewer bits than their type (7, 12) are clipped in front of it. Behind each integer
+        node its output is quantized and dequantized; the dequantized tensor
         keeps the old name, the tensor before it is called ``NAME__float``. A float tensor that an
         integer node reads gets a Q/DQ pair on that edge alone. Weights and biases become integer
         constants with a DequantizeLinear. Absorbed activations are removed where the range of
@@ -166,7 +168,11 @@ class _Writer:
         codes = gs.Variable(self.model.unique_name(f"{name}__q"), q.dtype.numpy, tensor.shape)
         slot = next(i for i, t in enumerate(above.outputs) if t is tensor)
         above.outputs[slot] = raw
-        self._node("QuantizeLinear", f"{name}__quantize", raw, codes, q, name)
+        moved = (  # clipped where it comes from
+            above.name in self.ctx.plan.nodes and self.ctx.target.rules[above.op].role is Role.MOVE
+        )
+        source = raw if moved else self._clipped(raw, q, name)
+        self._node("QuantizeLinear", f"{name}__quantize", source, codes, q, name)
         self._node("DequantizeLinear", f"{name}__dequantize", codes, tensor, q, name)
         if self.model.is_output(tensor) and edges:  # a DQ that is a graph output does not fuse
             self._second_dq(tensor, codes, edges, q)
@@ -175,8 +181,22 @@ class _Writer:
         """Quantize the float *tensor* for the uses *edges* alone."""
         name, q = tensor.name, self.ctx.qparams[tensor.name]
         codes = gs.Variable(self.model.unique_name(f"{name}__q"), q.dtype.numpy, tensor.shape)
-        self._node("QuantizeLinear", f"{name}__quantize", tensor, codes, q, name)
+        source = self._clipped(tensor, q, name)
+        self._node("QuantizeLinear", f"{name}__quantize", source, codes, q, name)
         self._second_dq(tensor, codes, edges, q)
+
+    def _clipped(self, tensor: gs.Tensor, q: QParams, name: str) -> gs.Tensor:
+        """*tensor*, clipped where its format has fewer codes than the type that stores them."""
+        if DTYPES[q.dtype.storage].bits == q.dtype.bits:
+            return tensor
+        ends = [
+            self._constant(f"{name}__{end}", np.array(value, np.float32))
+            for end, value in zip(("least", "most"), q.real_range, strict=True)
+        ]
+        made = gs.Variable(self.model.unique_name(f"{name}__clipped"), np.float32, tensor.shape)
+        key = self.model.unique_name(f"{name}__clip")
+        insert_node(self.model, "Clip", [tensor, *ends], [made], name=key)
+        return made
 
     def _second_dq(
         self, tensor: gs.Tensor, codes: gs.Tensor, edges: list[tuple[gs.Node, int]], q: QParams
