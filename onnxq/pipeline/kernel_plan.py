@@ -61,14 +61,12 @@ def _plan(
 ) -> None:
     """Write *node*, its inputs and its output into the plan."""
     tensors = ctx.plan.tensors
-    base = ctx.target.activations
-    if ctx.plan.activations is not None:
-        base = replace(base, dtype=in_bytes(dtype(ctx.plan.activations)))
+    base = activation_spec(ctx)
     inputs = rule.activation_inputs(len(node.inputs))
     for index in inputs:
         tensors.setdefault(node.inputs[index].name, base)
     if rule.weight is not None:
-        tensors[node.inputs[rule.weight].name] = _weight_spec(node, rule, ctx)
+        tensors[node.inputs[rule.weight].name] = weight_spec(node, rule, ctx)
         inputs = (*inputs, rule.weight)
     if rule.bias is not None and _present(node, rule.bias) and ctx.target.quantized_bias:
         x, w = node.inputs[inputs[0]].name, node.inputs[rule.weight or 1].name
@@ -114,7 +112,14 @@ def _read_through(model: Model, outputs: set[int], ctx: Context) -> None:
                 )
 
 
-def _weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
+def activation_spec(ctx: Context) -> QuantSpec:
+    """The spec of activations that nothing else is known of."""
+    if ctx.plan.activations is None:
+        return ctx.target.activations
+    return replace(ctx.target.activations, dtype=in_bytes(dtype(ctx.plan.activations)))
+
+
+def weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
     """The spec of the weight of *node*, its axis counted from the front."""
     spec = ctx.target.weights
     bits = ctx.plan.precisions.get(node.name)

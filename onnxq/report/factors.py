@@ -41,7 +41,7 @@ class Noted:
     """The factors that onnxq has noted in a quantized model.
 
     Attributes:
-        by_name: by tensor name, its factors against the original, float64 [channels].
+        by_name: by tensor name, its factors against the original, see ``scale_factors``.
         vectors: the distinct ones.
         complete: whether onnxq made the model, so that nothing else can be scaled.
     """
@@ -65,17 +65,25 @@ def fitting(
     one = np.ones(channels)
     if not channels:
         return one, -np.inf
+    spread = [vector for vector in vectors if vector.ndim > 1 and fits(vector, x.shape)]
     power, cross, other = _sums(_rows(x), _rows(y))
     best, least = one, _score(one, power, cross, other)
     least += better
     for vector in vectors:
-        spread = vector
+        if vector.ndim > 1:
+            continue
+        whole = vector
         if 0 < vector.size < channels and channels % vector.size == 0:  # flattened
-            spread = np.repeat(vector, channels // vector.size)
-        if spread.size == channels:
-            score = _score(spread, power, cross, other)
+            whole = np.repeat(vector, channels // vector.size)
+        if whole.size == channels:
+            score = _score(whole, power, cross, other)
             if score >= FIT_DB and score > least:
-                best, least = spread, score
+                best, least = whole, score
+    for vector in spread:
+        scaled, wanted = (np.nan_to_num(v.astype(np.float64)) for v in (x * vector, y))
+        score = float(ratio_db(np.square(scaled).sum(), np.square(wanted - scaled).sum()))
+        if score >= FIT_DB and score > least:
+            best, least = vector, score
     return best, least if (best != 1.0).any() else least - better
 
 
@@ -105,15 +113,26 @@ def estimate(x: NDArray[Any], y: NDArray[Any]) -> tuple[Vector, float] | None:
     return factors, score
 
 
+def fits(vector: Vector, shape: tuple[int, ...]) -> bool:
+    """Whether *vector* can be the factors of a tensor of *shape*."""
+    if vector.ndim == 1:
+        return shape[1:2] == (vector.size,)
+    return vector.ndim == len(shape) and all(
+        n in (1, length) for n, length in zip(vector.shape, shape, strict=True)
+    )
+
+
 def shaped(vector: Vector, like: NDArray[Any]) -> NDArray[Any]:
-    """*vector* along axis 1 of *like*, of its type."""
+    """*vector* along axis 1 of *like*, or as it is where it has the rank of *like*; of its type."""
+    if vector.ndim > 1:
+        return vector.astype(like.dtype)
     return vector.reshape([1, -1] + [1] * (like.ndim - 2)).astype(like.dtype)
 
 
 def of_joined(sources: Sequence[tuple[Vector | None, int]]) -> list[Vector]:
     """What *sources*, factors and numbers of channels, can hand on: each alone, or all joined."""
     known = [vector for vector, _ in sources if vector is not None]
-    if known and len(sources) > 1:
+    if known and len(sources) > 1 and all(vector.ndim == 1 for vector in known):
         known.append(np.concatenate([np.ones(n) if v is None else v for v, n in sources]))
     return known
 

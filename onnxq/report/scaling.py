@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import constant_value
-from onnxq.report.factors import BETTER_DB, SEEN_DB, Noted, Vector, fitting, of_joined
+from onnxq.report.factors import BETTER_DB, SEEN_DB, Noted, Vector, fits, fitting, of_joined
 from onnxq.report.relaxed import Position, Values
 from onnxq.report.skeleton import COMPUTE
 from onnxq.report.structure import Side
@@ -28,7 +28,7 @@ class Scaling:
         positions: where *mine* rounds activations, see ``Relaxed``.
         noted: the factors that are noted in the quantized model.
         tensors: what is recognised, by name in the quantized model; grows while this is in use.
-        factors: of what is recognised, the factors, [1, channels, 1, …]; likewise.
+        factors: of what is recognised, the factors, [1, channels, 1, …] or so; likewise.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Scaling:
         """The float model's tensor of *shape*, and its factors, that a note has one of *names*."""
         for name in sorted(names & self.noted.by_name.keys() & self.real.heads.keys()):
             vector, value = self.noted.by_name[name], self.real.values[name]
-            if value.shape == shape and shape[1:2] == (vector.size,):
+            if value.shape == shape and fits(vector, shape):
                 return name, vector
         return None
 
@@ -151,7 +151,10 @@ class Scaling:
         """The factors of *tensor*, or of what it copies."""
         trail = [t.name for t in self.mine.skeleton.trail(tensor)]
         found = next((self.factors[n] for n in trail if n in self.factors), None)
-        return None if found is None else found.reshape(-1).astype(np.float64)
+        if found is None:
+            return None
+        along = found.size == found.shape[1]
+        return (found.reshape(-1) if along else found).astype(np.float64)
 
 
 def _channels(tensor: gs.Tensor, now: Values) -> int:

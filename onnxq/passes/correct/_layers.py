@@ -11,11 +11,12 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import Model, attribute, constant_value, consumers
+from onnxq.passes._reads import reads_of
 from onnxq.passes.correct._emitted import LINEAR
 from onnxq.pipeline import Context
 from onnxq.quant import PerAxis, QuantSpec, ScaleRule
 from onnxq.quant.pairs import from_kernel_rows, kernel_rows
-from onnxq.quant.patches import Columns, Reads, Window
+from onnxq.quant.patches import Reads
 from onnxq.quant.second_order import Codes
 from onnxq.quant.weights import knows_pairs
 
@@ -167,22 +168,9 @@ def geometry(node: gs.Node, ctx: Context) -> tuple[Reads, int, int, int] | str:
     if rank is None or rank < 2 or (node.op != "Conv" and len(weight.shape) != 2):
         return "it is no product of two matrices"
     if node.op == "Conv":
-        return _window(node, len(weight.shape) - 2), 0, 1, int(attribute(node, "group", 1))
+        return reads_of(node), 0, 1, int(attribute(node, "group", 1))
     axis = 0 if node.op == "Gemm" and attribute(node, "transB", 0) else 1
-    reads = Columns(-2 if node.op == "Gemm" and attribute(node, "transA", 0) else -1)
-    return reads, axis, 1 - axis, 1
-
-
-def _window(node: gs.Node, spatial: int) -> Window:
-    auto = attribute(node, "auto_pad", "NOTSET")
-    return Window(
-        tuple(int(k) for k in node.inputs[1].shape[2:]),
-        tuple(attribute(node, "strides", None) or [1] * spatial),
-        tuple(attribute(node, "dilations", None) or [1] * spatial),
-        tuple(attribute(node, "pads", None) or [0] * 2 * spatial),
-        int(attribute(node, "group", 1)),
-        auto.decode() if isinstance(auto, bytes) else str(auto),
-    )
+    return reads_of(node), axis, 1 - axis, 1
 
 
 def blocks(layers: Iterable[Layer], elements: int) -> list[list[Layer]]:

@@ -10,9 +10,9 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import constant_value, replace_input
-from onnxq.passes._scope import Scope, present
-from onnxq.passes.equalize._channels import Channels
-from onnxq.passes.equalize._ends import Ids, Reader, Source
+from onnxq.passes._scope import Scope
+from onnxq.passes.equalize._channels import Channels, Rounded
+from onnxq.passes.equalize._ends import LINEAR, Ids, Reader, Source, spread_columns
 from onnxq.pipeline import Context
 from onnxq.pipeline.scaled import note_scaled
 
@@ -34,7 +34,7 @@ class Block:
     members: Ids
     sources: list[Source]
     readers: list[Reader]
-    rounded: list[tuple[gs.Tensor, Ids]]
+    rounded: list[Rounded]
     frozen: NDArray[np.bool_]
     reason: str
     _root_of: Ids
@@ -42,6 +42,11 @@ class Block:
     def has(self, ids: Ids) -> NDArray[np.bool_]:
         """Which of *ids* are of the block."""
         return np.isin(self._root_of[ids], self.roots)
+
+    @property
+    def linear(self) -> bool:
+        """Whether all of its sources are linear layers."""
+        return all(source.node.op in LINEAR for source in self.sources)
 
     def where(self, ids: Ids) -> Ids:
         """Positions of *ids*, which are of the block, among its roots."""
@@ -54,8 +59,12 @@ def blocks(channels: Channels, *, gated: bool) -> list[Block]:
     links: nx.Graph[int] = nx.Graph()
     for source in channels.sources:
         nx.add_path(links, root_of[source.ids].tolist())
+    stops = dict(channels.frozen)
+    for node, one, two in channels.pairs:
+        met = f"its output meets another in '{node.name or node.op}' ({node.op})"
+        stops |= dict.fromkeys((int(i) for i in (*one, *two) if int(i) not in stops), met)
     frozen = np.zeros(channels.count, bool)
-    frozen[root_of[list(channels.frozen)]] = True
+    frozen[root_of[list(stops)]] = True
     block_of = np.full(channels.count, -1)
     for number, component in enumerate(nx.connected_components(links)):
         block_of[list(component)] = number
@@ -69,7 +78,7 @@ def blocks(channels: Channels, *, gated: bool) -> list[Block]:
         members = np.flatnonzero(mine)
         roots = np.unique(root_of[members])
         stuck = frozen[roots]
-        reasons = [channels.frozen[i] for i in members.tolist() if i in channels.frozen]
+        reasons = [stops[i] for i in members.tolist() if i in stops]
         readers = [r for r in channels.readers if mine[r.ids].any()]
         reason = reasons[0] if stuck.all() else "" if readers else "no layer reads it"
         found.append(
@@ -78,7 +87,7 @@ def blocks(channels: Channels, *, gated: bool) -> list[Block]:
                 members,
                 [s for s in channels.sources if mine[s.ids[0]]],
                 readers,
-                [(t, ids) for t, ids in channels.rounded if mine[ids].any()],
+                [r for r in channels.rounded if mine[r.ids].any()],
                 stuck,
                 reason,
                 root_of,
@@ -97,19 +106,23 @@ def apply(channels: Channels, a: NDArray[np.float64]) -> None:
         factor = a[source.ids]
         if (factor == 1).all():
             continue
-        rank = len(source.conv.inputs[1].shape)
-        _scale(scope, source.conv, 1, factor.reshape([-1] + [1] * (rank - 1)))
-        if present(source.conv, 2):
-            _scale(scope, source.conv, 2, factor)
+        for index in source.stored:
+            _scale(scope, source.node, index, source.spread(index, factor))
         if source.sigmoid is not None:
             # its nodes are no longer one function of one tensor
             ctx.groups[:] = [g for g in ctx.groups if source.sigmoid.name not in g.nodes]
+            rank = len(source.node.inputs[1].shape)
             k = (1 / factor).reshape([1, -1] + [1] * (rank - 2))
             _gate(scope, ctx, source.sigmoid, k)
     for reader in channels.readers:
         factor = a[reader.ids]
         if (factor != 1).any():
-            _scale(scope, reader.node, 1, reader.spread(1 / factor))
+            _scale(scope, reader.node, 1, spread_columns(reader.node, 1 / factor))
+    for node, index, ids in channels.added:
+        if (a[ids] != 1).any():
+            rank = len(node.inputs[index].shape)
+            drop = min(ids.ndim - rank, int(np.argmax([*(n > 1 for n in ids.shape), True])))
+            _scale(scope, node, index, a[ids].reshape(ids.shape[max(drop, 0) :]))
     scaled = {t: a[ids] for t, ids in channels.names.items() if (a[ids] != 1).any()}
     states = {t: s for t, s in ctx.statistics.states.items() if t not in scaled}
     ctx.statistics = replace(ctx.statistics, states=states)

@@ -1,8 +1,10 @@
 """Which channels can be scaled together: variables of one factor each, followed through a graph.
 
 Every channel that a source writes is a variable. Operators that treat channels apart and keep
-factors (pooling, resizing, joining, splitting) hand variables on; an Add couples them; a layer with
-stored weights ends them, because its weights can take the factor back; anything else freezes them.
+factors (pooling, resizing, joining, splitting, turning axes) hand variables on; an Add couples
+them; a layer with stored weights ends them, because its weights can take the factor back; anything
+else freezes them. A tensor has its variables as an array of its own rank, which broadcasts to it:
+[1, C, 1, 1] behind a Conv, [1, 1, C] behind a MatMul, [1, heads, 1, C / heads] inside attention.
 """
 
 from __future__ import annotations
@@ -15,15 +17,21 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, attribute, constant_value, consumers, is_constant
 from onnxq.passes._scope import Scope, is_standard, present
-from onnxq.passes.equalize._ends import Ids, Reader, Source
+from onnxq.passes.equalize._ends import CONVOLUTIONS, LINEAR, NORMS, Ids, Reader, Source, groups_of
+from onnxq.passes.equalize._through import RULES, along, same
 from onnxq.pipeline import Context
 from onnxq.pipeline.eligibility import clamp
 
-_SAME = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Relu", "LeakyRelu",
-         "PRelu", "Pad", "Identity", "Dropout", "Resize", "Upsample")  # fmt: skip
-"""Operators f with f(a·y) = a·f(y) in each channel, for a > 0, some only as ``_same`` says."""
-
 LAST = "is an output of the graph"
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A tensor that is rounded in its own right, with the variables [channels] of its *axis*."""
+
+    tensor: gs.Tensor
+    ids: Ids
+    axis: int
 
 
 @dataclass(eq=False)
@@ -32,11 +40,14 @@ class Channels:
 
     Attributes:
         sources, readers: where variables begin and end.
-        rounded: tensors that are rounded in their own right, with their variables.
+        rounded: tensors that are rounded in their own right.
         frozen: by variable, why its factor has to stay 1.
+        pairs: products over channels, with the variables of both factors, one against one [n]:
+            what one is multiplied by, the other is to be divided by.
+        added: stored summands that are scaled: node, index of the input, variables.
         ceilings: what a Clip cuts at 0 and at a height: its output, its variables, the height.
         clips: whether factors go through such a Clip, whose height then limits them.
-        names: all tensors that factors reach, with the variables of their channels (axis 1).
+        names: all tensors that factors reach, with their variables.
         count: how many variables there are.
     """
 
@@ -46,8 +57,10 @@ class Channels:
     clips: bool = False
     sources: list[Source] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
-    rounded: list[tuple[gs.Tensor, Ids]] = field(default_factory=list)
+    rounded: list[Rounded] = field(default_factory=list)
     frozen: dict[int, str] = field(default_factory=dict)
+    pairs: list[tuple[gs.Node, Ids, Ids]] = field(default_factory=list)
+    added: list[tuple[gs.Node, int, Ids]] = field(default_factory=list)
     ceilings: list[tuple[gs.Tensor, Ids, float]] = field(default_factory=list)
     count: int = 0
     names: dict[str, Ids] = field(default_factory=dict)
@@ -60,7 +73,8 @@ class Channels:
     def find(model: Model, ctx: Context, *, clips: bool = False) -> Channels:
         """Follow the channels of *model*."""
         model.sort()
-        if any(n.op == "Sigmoid" for n in model.graph.nodes):
+        ops = {n.op for n in model.graph.nodes}
+        if ops & {"Sigmoid", "MatMul", "Reshape", "Transpose"}:
             ctx.learn(model)
         found = Channels(model, ctx, Scope(model), clips)
         found._inside.update(id(n) for n in model.graph.nodes)
@@ -80,78 +94,173 @@ class Channels:
             roots[members] = members[0]
         return roots
 
+    def new(self, channels: int) -> Ids:
+        """As many variables as *channels*."""
+        self.count += channels
+        return np.arange(self.count - channels, self.count)
+
+    def stop(self, ids: Ids, reason: str) -> None:
+        """The factors of *ids* have to stay 1."""
+        for variable in ids.reshape(-1).tolist():
+            self.frozen.setdefault(variable, reason)
+
+    def is_frozen(self, ids: Ids) -> bool:
+        """Whether all factors of *ids* have to stay 1, so that they are as good as none."""
+        return all(variable in self.frozen for variable in ids.reshape(-1).tolist())
+
+    def link(self, one: Ids, two: Ids) -> None:
+        """The factors of *one* and *two*, which broadcast, are the same."""
+        a, b = np.broadcast_arrays(one, two)
+        self._links.append((a.reshape(-1), b.reshape(-1)))
+
+    def pair(self, node: gs.Node, one: Ids, two: Ids) -> None:
+        """Channels *one* and *two* are multiplied with each other, and added up, by *node*."""
+        self.pairs.append((node, one.reshape(-1), two.reshape(-1)))
+
+    def round(self, tensor: gs.Tensor, ids: Ids) -> None:
+        """*tensor* is rounded in its own right."""
+        for axis in (1, ids.ndim - 1):
+            own = along(ids, axis) if ids.ndim > 1 else None
+            if own is not None:
+                self.rounded.append(Rounded(tensor, own, axis))
+                return
+
+    def behind(self, node: gs.Node, ids: list[Ids] | None, index: int = 0) -> list[Ids] | None:
+        """*ids*, noting that what is rounded is the result of *node* where it alone reads it."""
+        x, result = node.inputs[index], node.outputs[0]
+        if ids is not None and self.scope.only_use(x):
+            self.rounded = [
+                Rounded(result, r.ids, r.axis) if r.tensor is x else r for r in self.rounded
+            ]
+        return ids
+
     def _visit(self, node: gs.Node) -> None:
         inputs = [self._of.get(id(t)) for t in node.inputs]
-        if node.op == "Conv" and is_standard(node):
-            self._conv(node, inputs)
+        if is_standard(node) and self._begins(node, inputs):
             return
         if all(ids is None for ids in inputs):
             return
         out = self._through(node, inputs) if is_standard(node) else None
         if out is None:
             self._freeze(node, inputs)
-        elif not isinstance(out, bool):
-            for tensor, ids in zip(node.outputs, out, strict=True):
-                self._carry(tensor, ids)
+            return
+        for tensor, ids in zip(node.outputs, out, strict=False):
+            self._carry(tensor, ids)
+
+    def _begins(self, node: gs.Node, inputs: list[Ids | None]) -> bool:
+        """Whether *node* is a layer, a normalization or a gain, which then is a source."""
+        if node.op in CONVOLUTIONS or (node.op in LINEAR and is_constant(node.inputs[1])):
+            self._layer(node, inputs)
+            return True
+        if node.op in NORMS:
+            self._freeze(node, inputs)
+            gain = node.inputs[1]
+            stored = all(is_constant(t) and t.dtype == np.float32 for t in node.inputs[1:])
+            rank = self.ctx.rank(node.inputs[0])
+            axis = int(attribute(node, "axis", -1))
+            if stored and rank and len(gain.shape) == 1 and axis in (-1, rank - 1):
+                self._source(node, int(gain.shape[0]), rank, rank - 1)
+            return True
+        free = all(ids is None or self.is_frozen(ids) for ids in inputs)
+        if node.op == "Mul" and len(inputs) == 2 and free:
+            gains = [constant_value(t) for t in node.inputs]
+            rank = self.ctx.rank(node.outputs[0])
+            for gain in gains:
+                if gain is None or not rank or gain.size < 2 or gain.dtype != np.float32:
+                    continue
+                if gain.size == gain.shape[-1] and any(g is None for g in gains):
+                    self._source(node, gain.size, rank, rank - 1)
+                    return True
+        return False
 
     def _freeze(self, node: gs.Node, inputs: list[Ids | None]) -> None:
         for ids in inputs:
             if ids is not None:
-                self._stop(ids, f"its output reaches '{node.name or node.op}' ({node.op})")
-
-    def _stop(self, ids: Ids, reason: str) -> None:
-        for variable in ids.tolist():
-            self.frozen.setdefault(variable, reason)
+                self.stop(ids, f"its output reaches '{node.name or node.op}' ({node.op})")
 
     def _carry(self, tensor: gs.Tensor, ids: Ids) -> None:
-        """*tensor* has the variables *ids* along its axis 1."""
+        """*tensor* has the variables *ids*, which broadcast to it."""
         self._of[id(tensor)] = ids
         self.names[tensor.name] = ids
         if self.scope.is_output(tensor):
-            self._stop(ids, f"'{tensor.name}' {LAST}")
+            self.stop(ids, f"'{tensor.name}' {LAST}")
         for user, _ in consumers(tensor):
             if id(user) not in self._inside:
-                self._stop(ids, f"'{tensor.name}' is read in a sub-graph")
+                self.stop(ids, f"'{tensor.name}' is read in a sub-graph")
 
-    def _new(self, channels: int) -> Ids:
-        self.count += channels
-        return np.arange(self.count - channels, self.count)
-
-    def _conv(self, node: gs.Node, inputs: list[Ids | None]) -> None:
-        weight = node.inputs[1]
-        stored = self._own(node)
+    def _layer(self, node: gs.Node, inputs: list[Ids | None]) -> None:
+        """A linear layer ends the variables of its input and begins others."""
+        stored, convolves = self._own(node), node.op in CONVOLUTIONS
         if inputs[0] is not None:
-            if stored:
-                groups = int(attribute(node, "group", 1))
-                self.readers.append(Reader(node, 1, groups, inputs[0]))
+            own = along(inputs[0], 1 if convolves else inputs[0].ndim - 1)
+            if not stored:
+                self.stop(inputs[0], f"the weight of '{node.name}' is shared or computed")
+            elif own is None or own.size != self._columns(node):
+                self._freeze(node, inputs[:1])
             else:
-                self._stop(inputs[0], f"the weight of '{node.name}' is shared or computed")
+                self.readers.append(Reader(node, own))
+                if not np.isin(own, np.concatenate([own[:0], *(r.ids for r in self.rounded)])).all():
+                    self.round(node.inputs[0], inputs[0])
         self._freeze(node, inputs[1:])
-        silu = self._silu(node)
+        silu = self._silu(node) if node.op == "Conv" else None
         if not stored:
             if silu is not None:
-                self.ctx.decline(node, f"its weight '{weight.name}' is shared or computed")
+                name = node.inputs[1].name
+                self.ctx.decline(node, f"its weight '{name}' is shared or computed")
             return
-        ids = self._new(int(weight.shape[0]))
+        weight = node.inputs[1]
+        rank = len(weight.shape) if convolves else self.ctx.rank(node.outputs[0])
+        if rank is not None and rank > 1:
+            self._source(node, self._outputs(node), rank, 1 if convolves else rank - 1, silu)
+
+    def _source(
+        self,
+        node: gs.Node,
+        channels: int,
+        rank: int,
+        axis: int,
+        silu: tuple[gs.Node, gs.Node] | None = None,
+    ) -> None:
+        """The output of *node*, of *rank*, has new variables along *axis*."""
+        ids = self.new(channels)
+        whole = ids.reshape([-1 if i == axis else 1 for i in range(rank)])
         tensor = node.outputs[0]
         if silu is not None:
             self._done |= {id(n) for n in silu}
-            self.names[tensor.name] = ids
+            self.names[tensor.name] = whole
             tensor = silu[1].outputs[0]
         self.sources.append(Source(node, tensor, ids, *(silu or ())))
-        self.rounded.append((tensor, ids))
-        self._carry(tensor, ids)
+        if node.op in CONVOLUTIONS:
+            self.round(tensor, whole)
+        self._carry(tensor, whole)
 
     def _own(self, node: gs.Node) -> bool:
-        """Whether the weight of *node* is stored for it alone, and its bias stored."""
+        """Whether the weight of *node* is one matrix or kernel, for it alone; and its bias stored."""
         weight = node.inputs[1]
+        rank = len(weight.shape) if is_constant(weight) else 0
         bias = not present(node, 2) or is_constant(node.inputs[2])
         return (
-            is_constant(weight)
+            (rank > 2 if node.op in CONVOLUTIONS else rank == 2)
             and weight.dtype == np.float32
             and self.scope.only_use(weight)
             and bias
+            and not attribute(node, "transA", 0)
         )
+
+    def _columns(self, node: gs.Node) -> int:
+        """How many channels *node* reads."""
+        rows, columns = (int(n) for n in node.inputs[1].shape[:2])
+        if node.op == "Conv":
+            return columns * groups_of(node)
+        return columns if node.op == "Gemm" and attribute(node, "transB", 0) else rows
+
+    def _outputs(self, node: gs.Node) -> int:
+        """How many channels *node* writes."""
+        rows, columns = (int(n) for n in node.inputs[1].shape[:2])
+        if node.op == "ConvTranspose":
+            return columns * groups_of(node)
+        turned = node.op == "Gemm" and attribute(node, "transB", 0)
+        return rows if node.op == "Conv" or turned else columns
 
     def _silu(self, node: gs.Node) -> tuple[gs.Node, gs.Node] | None:
         """The Sigmoid and the Mul that are all that reads the output of *node*, if so."""
@@ -168,118 +277,21 @@ class Channels:
             return None
         return sigmoid, gate
 
-    def _through(self, node: gs.Node, inputs: list[Ids | None]) -> list[Ids] | bool | None:
-        """Variables of the outputs of *node*; True where they end well, None where they do not."""
-        first = inputs[0]
-        if node.op in _SAME and first is not None and len(node.outputs) == 1:
-            same = self._same(node, first)
-            return self._behind(node, same) if node.op == "Relu" else same
-        if node.op == "Clip" and first is not None and self.clips:
-            return self._clip(node, first)
-        if node.op == "Concat" and self._axis(node) == 1:
-            return self._concat(node, inputs)
-        if node.op == "Split" and first is not None and self._axis(node) == 1:
-            return self._split(node, first)
-        if node.op in ("Add", "Sub") and len(inputs) == 2:
-            return self._add(node, inputs)
-        if node.op == "Mul" and len(inputs) == 2:
-            carried = [ids for ids in inputs if ids is not None]
-            if len(carried) == 1:
-                return self._same(node, carried[0])
-        if node.op == "Flatten" and first is not None and int(attribute(node, "axis", 1)) == 1:
-            shape = self.ctx.shape(node.inputs[0])
-            if shape is not None and None not in shape[2:]:
-                return [np.repeat(first, int(np.prod(shape[2:], dtype=np.int64)))]  # type: ignore[arg-type]
-        if node.op in ("Gemm", "MatMul") and first is not None:
-            return self._linear(node, inputs)
-        return None
+    def _through(self, node: gs.Node, inputs: list[Ids | None]) -> list[Ids] | None:
+        """Variables of the outputs of *node*; None where factors end badly."""
+        if node.op == "Clip":
+            return self._clip(node, inputs[0]) if self.clips else None
+        rule = RULES.get(node.op)
+        return None if rule is None else rule(self, node, inputs)
 
-    def _same(self, node: gs.Node, ids: Ids) -> list[Ids] | None:
-        if node.op == "Resize" and (
-            attribute(node, "mode", "nearest") not in ("nearest", "linear")
-            or float(attribute(node, "extrapolation_value", 0.0)) != 0.0
-        ):
-            return None
-        if node.op == "PRelu" and not is_constant(node.inputs[1]):
-            return None
-        if node.op == "Pad" and present(node, 2):
-            value = constant_value(node.inputs[2])
-            if value is None or value.any():
-                return None
-        shape = self.ctx.shape(node.outputs[0])
-        return [ids] if shape is not None and len(shape) > 1 and shape[1] == ids.size else None
-
-    def _clip(self, node: gs.Node, ids: Ids) -> list[Ids] | None:
+    def _clip(self, node: gs.Node, ids: Ids | None) -> list[Ids] | None:
         bounds = clamp(node)
-        if bounds is None or bounds[0] != 0.0 or bounds[1] <= 0.0:
+        if ids is None or bounds is None or bounds[0] != 0.0 or bounds[1] <= 0.0:
             return None
-        same = self._behind(node, self._same(node, ids))
-        if same is not None and np.isfinite(bounds[1]):
-            self.ceilings.append((node.outputs[0], ids, bounds[1]))
-        return same
-
-    def _behind(self, node: gs.Node, ids: list[Ids] | None) -> list[Ids] | None:
-        """*ids*, noting that what is rounded is the result of *node* where it alone reads it."""
-        x = node.inputs[0]
-        if ids is not None and self.scope.only_use(x):
-            self.rounded = [
-                (node.outputs[0] if tensor is x else tensor, own) for tensor, own in self.rounded
-            ]
-        return ids
-
-    def _axis(self, node: gs.Node) -> int | None:
-        axis = int(attribute(node, "axis", 0))
-        rank = self.ctx.rank(node.inputs[0])
-        return axis if axis >= 0 else None if rank is None else axis + rank
-
-    def _concat(self, node: gs.Node, inputs: list[Ids | None]) -> list[Ids] | None:
-        parts = []
-        for tensor, ids in zip(node.inputs, inputs, strict=True):
-            shape = self.ctx.shape(tensor)
-            channels = None if shape is None or len(shape) < 2 else shape[1]
-            if channels is None:
+        found = self.behind(node, same(self, node, ids))
+        own = along(ids, 1)
+        if found is not None and np.isfinite(bounds[1]):
+            if own is None:
                 return None
-            if ids is not None:
-                parts.append(ids)
-                continue
-            parts.append(self._new(channels))
-            self._stop(parts[-1], f"'{tensor.name}' has no layer in front of it that scales")
-        return [np.concatenate(parts)]
-
-    def _split(self, node: gs.Node, ids: Ids) -> list[Ids] | None:
-        parts, start = [], 0
-        for tensor in node.outputs:
-            shape = self.ctx.shape(tensor)
-            if shape is None or len(shape) < 2 or shape[1] is None:
-                return None
-            parts.append(ids[start : start + shape[1]])
-            start += shape[1]
-        return parts if start == ids.size else None
-
-    def _add(self, node: gs.Node, inputs: list[Ids | None]) -> list[Ids] | None:
-        one, two = inputs
-        if one is None or two is None or one.size != two.size:
-            return None
-        same = self._same(node, one)
-        if same is not None:
-            self._links.append((one, two))
-            self.rounded.append((node.outputs[0], one))
-        return same
-
-    def _linear(self, node: gs.Node, inputs: list[Ids | None]) -> bool | None:
-        weight, ids = node.inputs[1], inputs[0]
-        stored = constant_value(weight) if self._own(node) else None
-        if (
-            ids is None
-            or stored is None
-            or stored.ndim != 2
-            or any(i is not None for i in inputs[1:])
-        ):
-            return None
-        if self.ctx.rank(node.inputs[0]) != 2 or attribute(node, "transA", 0):
-            return None
-        axis = 1 if node.op == "Gemm" and attribute(node, "transB", 0) else 0
-        if stored.shape[axis] != ids.size:
-            return None
-        self.readers.append(Reader(node, axis, 1, ids))
-        return True
+            self.ceilings.append((node.outputs[0], own, bounds[1]))
+        return found

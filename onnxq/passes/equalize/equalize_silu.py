@@ -74,9 +74,9 @@ class EqualizeSiLU(Pass):
         wanted = [
             block for block in blocks(Channels.find(model, ctx), gated=True) if not block.reason
         ]
-        rounded = [tensor.name for block in wanted for tensor, _ in block.rounded]
-        gated = [s.conv.outputs[0].name for block in wanted for s in block.sources if s.gate]
-        return {name: (ChannelExtremes(),) for name in (*rounded, *gated)}
+        rounded = [(r.tensor.name, r.axis) for block in wanted for r in block.rounded]
+        gated = [(s.node.outputs[0].name, 1) for b in wanted for s in b.sources if s.gate]
+        return {name: (ChannelExtremes(axis),) for name, axis in (*rounded, *gated)}
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors block by block, then scale sources and readers."""
@@ -86,7 +86,7 @@ class EqualizeSiLU(Pass):
         floating = _stays_float(model, ctx)
         for block in blocks(channels, gated=True):
             reason = block.reason
-            if not reason and floating.issuperset(s.conv.name for s in block.sources):
+            if not reason and floating.issuperset(s.node.name for s in block.sources):
                 reason = "it is faster in float, where channels need no common step"
             if not reason and (not by_channel or ctx.plan.granularity not in (None, "channel")):
                 reason = "weights have one scale for all channels"
@@ -95,7 +95,7 @@ class EqualizeSiLU(Pass):
                 a[block.members] = chosen[block.where(block.members)]
             if reason:
                 for source in block.sources:
-                    ctx.decline(source.conv, reason)
+                    ctx.decline(source.node, reason)
         if (a > 1).any():
             apply(channels, a)
 
@@ -103,13 +103,13 @@ class EqualizeSiLU(Pass):
         """Factors by root, all 1 with the reason where they are not worth it."""
         one = np.ones(block.roots.size)
         ranges, dense, single = np.zeros((3, block.roots.size))
-        for tensor, ids in block.rounded:
-            mine = block.has(ids)
-            size = ctx.statistics.get(tensor.name, ChannelExtremes()).magnitude
-            np.maximum.at(ranges, block.where(ids[mine]), size[mine])
+        for r in block.rounded:
+            mine = block.has(r.ids)
+            size = ctx.statistics.get(r.tensor.name, ChannelExtremes(r.axis)).magnitude
+            np.maximum.at(ranges, block.where(r.ids[mine]), size[mine])
         for source in block.sources:
             if source.gate is not None:
-                extremes = ctx.statistics.get(source.conv.outputs[0].name, ChannelExtremes())
+                extremes = ctx.statistics.get(source.node.outputs[0].name, ChannelExtremes())
                 np.maximum.at(ranges, block.where(source.ids), live(extremes.low, extremes.high))
         for reader in block.readers:
             mine = block.has(reader.ids)

@@ -75,7 +75,7 @@ def test_match() -> None:
     ("text", "reason", "options"),
     [
         (BEFORE.replace("=> (", "=> (float[1,3,6,6] m, "), "'m' is an output of the graph", {}),
-        (BEFORE.replace("[read]", "[neg] n = Neg(m)  [read]"), "reaches 'neg' (Neg)", {}),
+        (BEFORE.replace("[read]", "[exp] n = Exp(m)  [read]"), "reaches 'exp' (Exp)", {}),
         (BEFORE, "within 1000:1", {"ratio": 1000.0}),
     ],
 )

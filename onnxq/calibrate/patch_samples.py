@@ -1,0 +1,75 @@
+"""Some of the patches that a layer with weights reads, as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxq.quant.patches import Reads
+
+Patches = tuple[tuple[int, NDArray[np.float32]], ...]
+"""By sample number, ascending, its patches: float32 [groups, patches, K]."""
+
+
+@dataclass(frozen=True)
+class PatchSamples:
+    """A few patches of each sample, finite ones.
+
+    Memory grows with the number of samples: 4 · groups · most · K bytes each. It is for runs over a
+    few samples (``Context.observe_apart``).
+
+    Attributes:
+        reads: which values belong to a patch.
+        most: most patches of one sample.
+    """
+
+    reads: Reads
+    most: int = 16
+
+    @property
+    def key(self) -> str:
+        """Name of the measurement."""
+        return f"patch-samples{{reads={self.reads},most={self.most}}}"
+
+    @property
+    def passing(self) -> bool:
+        """True: its states are too large to be kept for other choices."""
+        return True
+
+    @property
+    def shaped(self) -> bool:
+        """True: values that are not finite come as NaN in their place; their patches are left."""
+        return True
+
+    def init(self) -> Patches:
+        """No sample."""
+        return ()
+
+    def update(self, state: Patches, sample: int, x: NDArray[Any]) -> Patches:
+        """*state* with the values *x* of sample number *sample*."""
+        return self.join(state, [(sample, self.look(x))]) if x.size else state
+
+    def look(self, x: NDArray[Any], low: float = 0.0, high: float = 0.0) -> NDArray[np.float32]:
+        """The patches of one sample; its extremes do not matter."""
+        found = self.reads.patches(np.asarray(x, np.float32), self.most)
+        return found[:, np.isfinite(found).all(axis=(0, 2))]
+
+    def join(self, state: Patches, found: Sequence[tuple[int, NDArray[np.float32]]]) -> Patches:
+        """*state* with what ``look`` found in some samples."""
+        return self.merge(state, tuple(found))
+
+    def merge(self, a: Patches, b: Patches) -> Patches:
+        """Both."""
+        return tuple(sorted((*a, *b), key=lambda one: one[0]))
+
+    def to_arrays(self, state: Patches) -> dict[str, NDArray[Any]]:
+        """One array for each sample, by its number."""
+        return {str(sample): patches for sample, patches in state}
+
+    def from_arrays(self, arrays: dict[str, NDArray[Any]]) -> Patches:
+        """Inverse of ``to_arrays``."""
+        return self.merge((), tuple((int(name), value) for name, value in arrays.items()))

@@ -1,0 +1,79 @@
+"""Factors are kept only where what rounding leaves goes down on real samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from onnxq.passes.equalize._balance import rounded_down
+from onnxq.passes.equalize._blocks import Block
+from onnxq.passes.equalize._channels import Channels
+from onnxq.passes.equalize._ends import LINEAR, Array
+from onnxq.passes.equalize._measure import Measured, measured
+from onnxq.pipeline import Context
+from onnxq.quant import PerAxis
+
+POWERS = (0.0, 0.5, 0.75, 1.0)
+
+
+def settle(
+    channels: Channels, chosen: Sequence[Block], a: Array, ctx: Context
+) -> Iterator[tuple[Block, float, float]]:
+    """Raise the factors *a* [variables] of each block to the power that leaves the least noise.
+
+    Powers that are tried are 1, ¾, ½ and 0, block by block, on samples. Yields the blocks that
+    end with 0, with the noise to signal that they leave and what their factors would have left.
+    Nothing changes where there is no data.
+    """
+    if ctx.measure is None or not chosen:
+        return
+    layers = Layers(channels, chosen, ctx)
+    for block in chosen:
+        trials = []
+        for power in POWERS:
+            trial = a.copy()
+            own = np.power(a[block.members], power)
+            trial[block.members] = np.where(own >= 1, rounded_down(np.maximum(own, 1)), own)
+            trials.append(trial)
+        noises = [layers.noise(block, trial) for trial in trials]
+        best = int(np.argmin(noises))
+        a[block.members] = trials[best][block.members]
+        if POWERS[best] == 0:
+            yield block, noises[best], noises[-1]
+
+
+def by_channel(ctx: Context) -> bool:
+    """Whether weights have a scale for each output channel."""
+    if ctx.plan.granularity is not None:
+        return ctx.plan.granularity == "channel"
+    return isinstance(ctx.target.weights.granularity, PerAxis)
+
+
+class Layers:
+    """The layers that read or write the variables of some blocks, measured."""
+
+    def __init__(self, channels: Channels, chosen: Sequence[Block], ctx: Context) -> None:
+        self._reads = {id(r.node): r.ids for r in channels.readers}
+        self._writes = {id(s.node): s.ids for s in channels.sources}
+        nodes = [r.node for block in chosen for r in block.readers]
+        if not by_channel(ctx):  # with a scale for each output channel, theirs is what it was
+            nodes += [s.node for block in chosen for s in block.sources if s.node.op in LINEAR]
+        self._layers = measured(nodes, channels.model, ctx)
+
+    def of(self, block: Block) -> list[Measured]:
+        """The layers around *block*."""
+        ends = [id(r.node) for r in block.readers] + [id(s.node) for s in block.sources]
+        return [self._layers[key] for key in dict.fromkeys(ends) if key in self._layers]
+
+    def noise(self, block: Block, a: Array, *, held: bool = False) -> float:
+        """Noise to signal of the layers around *block* under the factors *a*, added up."""
+        total = 0.0
+        for layer in self.of(block):
+            read, written = (ids.get(id(layer.node)) for ids in (self._reads, self._writes))
+            total += layer.noise(
+                None if read is None else a[read],
+                None if written is None else a[written],
+                held=held,
+            )
+        return total
