@@ -42,8 +42,9 @@ class Changes:
     domains: str | None = None
 
     def __post_init__(self) -> None:
-        if self.calibration is not None and self.calibration not in RANGE_METHODS:
-            raise UnknownNameError("calibration method", self.calibration, RANGE_METHODS)
+        methods = (*RANGE_METHODS, "auto")
+        if self.calibration is not None and self.calibration not in methods:
+            raise UnknownNameError("calibration method", self.calibration, methods)
         for name in (self.weights, self.activations):
             if name is not None:
                 dtype(name)

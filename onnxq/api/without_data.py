@@ -73,10 +73,18 @@ def without_data(recipe: Recipe, method: str | None) -> tuple[Recipe, list[str]]
 
     Ranges are those of *method*, by default as far as values are estimated to reach: how often
     the largest occur, by which other methods clip, is not known.
+
+    Raises:
+        OptionError: methods are to be compared on samples.
     """
     passes: list[Pass] = []
     left: list[str] = []
     for given in recipe.passes:
+        if isinstance(given, ChooseRanges) and "auto" in (method, given.method):
+            raise OptionError(
+                "calibration 'auto' compares methods on samples, and there are none",
+                hint="--calibration mse",
+            )
         whole = method is None and isinstance(given, ChooseRanges)
         one = ChooseRanges(method="minmax") if whole else given
         if not one.needs_samples:

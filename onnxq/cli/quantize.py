@@ -47,7 +47,7 @@ def quantize(
         typer.Option(
             metavar="C",
             rich_help_panel=_MAKE,
-            help="minmax, moving-average, minmax-mean, percentile, entropy or mse; "
+            help="minmax, moving-average, minmax-mean, percentile, entropy, mse or auto; "
             "default: the recipe's.",
         ),
     ] = None,

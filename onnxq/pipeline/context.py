@@ -17,6 +17,7 @@ from onnxq.graph import Model, is_constant
 from onnxq.pipeline.groups import Group
 from onnxq.pipeline.journal import Decline, Journal
 from onnxq.pipeline.plan import QuantPlan
+from onnxq.pipeline.range_choice import RangeChoice
 from onnxq.quant import QParams
 from onnxq.quant.blocks import Blocks
 from onnxq.targets import Target
@@ -57,6 +58,7 @@ class Context:
         plan: what is to be quantized, and how.
         statistics: what observers measured, by tensor name.
         qparams: scales and zero points chosen so far, by tensor name.
+        choices: why a range was chosen, by tensor name, where methods were compared.
         blocks: scales and zero points of weights in blocks, by tensor name.
         integers: integer weights and biases chosen so far, by tensor name.
         biases: corrected biases, in float, by tensor name.
@@ -76,6 +78,7 @@ class Context:
     plan: QuantPlan = field(default_factory=QuantPlan)
     statistics: Statistics = field(default_factory=Statistics)
     qparams: dict[str, QParams] = field(default_factory=dict)
+    choices: dict[str, RangeChoice] = field(default_factory=dict)
     blocks: dict[str, Blocks] = field(default_factory=dict)
     integers: dict[str, object] = field(default_factory=dict)
     biases: dict[str, NDArray[np.float32]] = field(default_factory=dict)

@@ -129,6 +129,7 @@ def copy_context(ctx: Context) -> Context:
             precisions=dict(ctx.plan.precisions),
         ),
         qparams=dict(ctx.qparams),
+        choices=dict(ctx.choices),
         blocks=dict(ctx.blocks),
         integers=dict(ctx.integers),
         facts=dict(ctx.facts),

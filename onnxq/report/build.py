@@ -82,7 +82,7 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
             "integer_nodes_percent": 100.0 * fused / max(len(layers) + len(kept), 1),
         },
         "layers": layers,
-        "tensors": {} if errors.isolated is None else errors.isolated.tensors(),
+        "tensors": _tensors(errors, ctx),
         "arithmetic": None if errors.isolated is None else errors.isolated.arithmetic,
         "kept_float": kept,
         "declines": [
@@ -92,6 +92,16 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
         "warnings": list(ctx.journal.warnings),
         "recommendation": [],
     }
+
+
+def _tensors(errors: Errors, ctx: Context) -> dict[str, Any]:
+    """Statistics of tensors, and why their ranges were chosen."""
+    found = {} if errors.isolated is None else errors.isolated.tensors()
+    for name, choice in ctx.choices.items():
+        why = {"method": choice.method, "reason": choice.reason}
+        entry = found.setdefault(name, {})
+        entry["choice"] = {**why, "noise_to_signal": dict(choice.errors)}
+    return found
 
 
 def _absorbed(name: str, ctx: Context) -> bool:

@@ -20,8 +20,12 @@ def sqnr(result: onnxq.Result) -> float:
 
 
 def test_batchnorms_give_ranges_that_random_numbers_do_not() -> None:
-    free = onnxq.quantize(LENET, data_free=True, input_range=PIXELS, report_data=REAL)
-    random = onnxq.quantize(LENET, random_data=True, input_range=PIXELS, report_data=REAL)
+    free = onnxq.quantize(
+        LENET, data_free=True, input_range=PIXELS, report_data=REAL, report_detail="basic"
+    )
+    random = onnxq.quantize(
+        LENET, random_data=True, input_range=PIXELS, report_data=REAL, report_detail="basic"
+    )
     assert sqnr(free) > 30
     assert sqnr(free) > sqnr(random) + 15
     assert free.report["summary"]["integer_macs_percent"] == 100
@@ -38,7 +42,9 @@ def test_report_and_metadata_say_so() -> None:
     warnings = "\n".join(result.warnings)
     assert "errors in this report are those on synthetic input" in warnings
     assert "values of 'input' are assumed to be standard normal" in warnings
-    judged = onnxq.quantize(LENET, data_free=True, input_range=PIXELS, report_data=REAL)
+    judged = onnxq.quantize(
+        LENET, data_free=True, input_range=PIXELS, report_data=REAL, report_detail="basic"
+    )
     assert judged.report["data"]["synthetic"] is False
     assert "synthetic" not in "\n".join(judged.warnings)
     assert "standard normal" not in "\n".join(judged.warnings)
@@ -54,13 +60,20 @@ def test_without_batchnorms_moments_go_through_the_weights() -> None:
 
 def test_equalized_channels_keep_their_moments() -> None:
     """Factors on channels are factors on what batch-norms said of them."""
-    result = onnxq.quantize(LENET, data_free=True, input_range=PIXELS, report_data=REAL)
+    result = onnxq.quantize(
+        LENET, data_free=True, input_range=PIXELS, report_data=REAL, report_detail="basic"
+    )
     factors = scale_factors(result.original)
     assert max(f.max() for f in factors.values()) > 1.2
     recipe = onnxq.Recipe.resolve("balanced")
     plain = onnxq.Recipe(tuple(p for p in recipe.passes if "equalize" not in p.name))
     without = onnxq.quantize(
-        LENET, data_free=True, input_range=PIXELS, report_data=REAL, recipe=plain
+        LENET,
+        data_free=True,
+        input_range=PIXELS,
+        report_data=REAL,
+        recipe=plain,
+        report_detail="basic",
     )
     assert sqnr(result) > sqnr(without)
 
@@ -85,3 +98,12 @@ def test_refusals() -> None:
     with pytest.raises(OptionError, match="cannot be read"):
         input_ranges(["x=1"])
     assert input_ranges(["a=b=-2.1:2.6"]) == {"a=b": (-2.1, 2.6)}
+
+
+def test_auto_needs_samples() -> None:
+    with pytest.raises(OptionError, match="compares methods on samples"):
+        onnxq.quantize(network(), data_free=True, calibration="auto")
+    result = onnxq.quantize(network(), data=samples(), calibration="auto", recipe="fast")
+    entries = [t["choice"] for t in result.report["tensors"].values() if "choice" in t]
+    assert entries
+    assert all(e["method"] in e["noise_to_signal"] and e["reason"] for e in entries)

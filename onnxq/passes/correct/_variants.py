@@ -101,13 +101,13 @@ class Bench:
         joined = onnx.ModelProto()
         joined.CopyFrom(self.proto)
         graph = joined.graph
-        _drop(graph, self.before)
+        drop(graph, self.before)
         parts = []
-        signals = [_power(graph, end, end) for end in self.ends]
+        signals = [power(graph, end, end) for end in self.ends]
         for number, variant in enumerate(variants):
             written = self._copy(graph, variant, f"onnxq_{number}__")
             for end, signal in zip(self.ends, signals, strict=True):
-                parts.append(_ratio(graph, written.get(end, end), end, signal, f"{number}_{end}"))
+                parts.append(ratio(graph, written.get(end, end), end, signal, f"{number}_{end}"))
         graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
         observer = ChannelMeans(0)
         found = ctx.observe_apart(Model.load(joined), {_FOUND: (observer,)}, samples)
@@ -120,7 +120,7 @@ class Bench:
         given = {i.name for i in self.proto.graph.input}
         for tensor, q in variant.items():
             if tensor in given:
-                names[tensor] = _rounded(graph, tensor, q, prefix)
+                names[tensor] = rounded(graph, tensor, q, prefix)
         for node in self.behind([*variant]):
             own = onnx.NodeProto()
             own.CopyFrom(node)
@@ -128,7 +128,7 @@ class Bench:
             own.ClearField("input")
             for name in node.input:
                 if name in variant and name not in names:
-                    names[name] = _rounded(graph, name, variant[name], prefix)
+                    names[name] = rounded(graph, name, variant[name], prefix)
                 own.input.append(names.get(name, name))
             own.ClearField("output")
             own.output.extend(prefix + o if o else "" for o in node.output)
@@ -136,11 +136,11 @@ class Bench:
             for name in node.output:
                 names[name] = prefix + name
                 if name in variant:
-                    names[name] = _rounded(graph, prefix + name, variant[name], prefix)
+                    names[name] = rounded(graph, prefix + name, variant[name], prefix)
         return names
 
 
-def _drop(graph: onnx.GraphProto, kept: Sequence[onnx.NodeProto]) -> None:
+def drop(graph: onnx.GraphProto, kept: Sequence[onnx.NodeProto]) -> None:
     """Leave of *graph* the nodes *kept*, and no outputs: what is measured becomes one."""
     del graph.node[:]
     graph.node.extend(kept)
@@ -151,7 +151,7 @@ def _drop(graph: onnx.GraphProto, kept: Sequence[onnx.NodeProto]) -> None:
     del graph.value_info[:]
 
 
-def _rounded(graph: onnx.GraphProto, tensor: str, q: QParams, prefix: str) -> str:
+def rounded(graph: onnx.GraphProto, tensor: str, q: QParams, prefix: str) -> str:
     """*tensor* after a round trip through its codes, in plain arithmetic."""
     zero, base = int(q.zero_point), f"{prefix}{tensor}__"
     for name, value in (("scale", q.scale), ("low", q.qmin - zero), ("high", q.qmax - zero)):
@@ -168,7 +168,7 @@ def _node(graph: onnx.GraphProto, op: str, inputs: list[str], out: str, **attrib
     return out
 
 
-def _power(graph: onnx.GraphProto, tensor: str, base: str) -> str:
+def power(graph: onnx.GraphProto, tensor: str, base: str) -> str:
     """Σ x² of *tensor*, [1]."""
     if not any(i.name == _ONE for i in graph.initializer):
         graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), _ONE))
@@ -177,9 +177,9 @@ def _power(graph: onnx.GraphProto, tensor: str, base: str) -> str:
     return _node(graph, "Reshape", [total, _ONE], f"onnxq_sum__{base}")
 
 
-def _ratio(graph: onnx.GraphProto, tensor: str, end: str, signal: str, base: str) -> str:
+def ratio(graph: onnx.GraphProto, tensor: str, end: str, signal: str, base: str) -> str:
     """Σ (y − x)² / Σ x², [1]; 0 where both are 0."""
     off = _node(graph, "Sub", [tensor, end], f"onnxq_off__{base}")
-    power = _power(graph, off, base)
+    total = power(graph, off, base)
     floor = _node(graph, "Add", [signal, _LEAST], f"onnxq_floor__{base}")
-    return _node(graph, "Div", [power, floor], f"onnxq_ratio__{base}")
+    return _node(graph, "Div", [total, floor], f"onnxq_ratio__{base}")

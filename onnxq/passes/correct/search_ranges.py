@@ -12,12 +12,15 @@ from onnxq.calibrate.observer import AnyObserver
 from onnxq.graph import Model, is_constant
 from onnxq.passes.correct._variants import Bench, Variant
 from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.range_choice import RangeChoice
 from onnxq.pipeline.scale_groups import ScaleGroup, scale_groups
 from onnxq.quant import QParams
 from onnxq.quant.choose import qparams_from_range
 
 _COARSE = (0.25, 0.5, 1.6)
 """What the range in use is multiplied by first; then the two halfway to the best's neighbours."""
+
+_CHOICE = RangeChoice("search-ranges", "least noise at the outputs of the last integer layers", {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +109,7 @@ class SearchRanges(Pass):
                 continue
             for name in group.tensors:
                 ctx.qparams[name] = found[group.rounded[0]]
+            ctx.choices.update(dict.fromkeys(group.rounded, _CHOICE))
 
     def _best(
         self, bench: Bench, groups: list[ScaleGroup], ctx: Context, alike: float

@@ -57,3 +57,43 @@ def test_refusals() -> None:
         run(TEXT, "plan-kernels,choose-ranges{method=percentile,percentile=30}")
     with pytest.raises(OptionError, match="minmax, moving-average"):
         run(TEXT, "plan-kernels,choose-ranges{method=maxmin}")
+
+
+POOLED = """g (float[1,2,16,16] x) => (float[1,2,1,1] y)
+    <float[2,2,1,1] w, float[2,2,1,1] v>
+    { [one] a = Conv (x, w)  [pool] p = GlobalAveragePool (a)  [two] y = Conv (p, v) }"""
+
+
+def test_auto_judges_behind_the_layers_and_says_why() -> None:
+    """Behind a mean over 256 places rounding has averaged out, and clipping has not."""
+    rng = np.random.default_rng(7)
+    data = [{"x": rng.exponential(size=(1, 2, 16, 16)).astype(np.float32)} for _ in range(24)]
+    recipe = "plan-kernels,choose-ranges{{method={}}}"
+    _, auto = run(POOLED, recipe.format("auto"), weights=EYE, data=data)
+    _, mse = run(POOLED, recipe.format("mse"), weights=EYE, data=data)
+    assert float(auto.qparams["a"].scale) > float(mse.qparams["a"].scale)
+    choice = auto.choices["a"]
+    assert choice.errors[choice.method] < 0.9 * choice.errors["mse"]
+    assert "noise to signal" in choice.reason and "'y'" in choice.reason
+    assert not mse.choices
+
+
+@pytest.mark.parametrize("target", ["x86", "fpga-pow2"])
+def test_auto_keeps_the_own_method_where_none_is_clearly_better(target: str) -> None:
+    rng = np.random.default_rng(1)
+    data = [{"x": rng.normal(size=(1, 2, 4, 4)).astype(np.float32)} for _ in range(8)]
+    _, ctx = run(
+        TEXT, "plan-kernels,choose-ranges{method=auto}", weights=EYE, data=data, target=target
+    )
+    for name, choice in ctx.choices.items():
+        best = min(choice.errors.values())
+        assert choice.errors[choice.method] <= best / 0.9, name
+        if target == "fpga-pow2":
+            exponent = np.log2(float(ctx.qparams[name].scale))
+            assert choice.method == f"2^{exponent:.0f}"
+
+
+def test_auto_on_tensors_without_values() -> None:
+    data = [{"x": np.zeros((1, 2, 4, 4), np.float32)}]
+    _, ctx = run(TEXT, "plan-kernels,choose-ranges{method=auto}", data=data)
+    assert float(ctx.qparams["x"].scale) > 0
