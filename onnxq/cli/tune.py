@@ -108,7 +108,11 @@ def tune(
     ] = None,
     statistics: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Reuse or write statistics.", rich_help_panel=_DATA),
+        typer.Option(
+            metavar="FILE",
+            help="Reuse or write statistics, of 'tune' alone.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     providers: Annotated[
         str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")

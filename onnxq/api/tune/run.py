@@ -86,7 +86,8 @@ def tune(
         preprocess: how images become inputs.
         providers: ONNX Runtime execution providers, in order.
         report_data: samples on which candidates are measured, instead of those held out.
-        statistics: a file of measured statistics, reused where it fits, else written.
+        statistics: a file of measured statistics, reused where it fits, else written. Not one of
+            ``quantize``: candidates have the opset that weights of 4 bits need.
         journal: a file that keeps each measurement; a later call goes on with it.
         points: corners of the front that are measured for the picture.
         max_seconds: after that time no further candidate begins.

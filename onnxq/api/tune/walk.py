@@ -99,4 +99,4 @@ def _next(
     if width == 1:
         return [middle]
     step = max(1, len(inside) // (4 * width))
-    return sorted(dict.fromkeys(around[0 : step * width : step]))[:width]
+    return sorted(dict.fromkeys(around[: step * width : step]))[:width]
