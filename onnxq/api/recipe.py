@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from onnxq.errors import OptionError, UnknownNameError
+from onnxq.passes.correct.restrict_weights import RestrictWeights
 from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.emit.to_qoperator import ToQoperator
 from onnxq.passes.emit.to_simulation import ToSimulation
@@ -18,6 +19,7 @@ from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import dtype
+from onnxq.quant.nonuniform import NONUNIFORM
 from onnxq.quant.ranges import RANGE_METHODS
 
 FORMATS = ("qdq", "qdq-float", "qoperator", "simulate")
@@ -46,7 +48,7 @@ class Changes:
         if self.calibration is not None and self.calibration not in methods:
             raise UnknownNameError("calibration method", self.calibration, methods)
         for name in (self.weights, self.activations):
-            if name is not None:
+            if name is not None and not (name == self.weights and name in NONUNIFORM):
                 dtype(name)
         if self.granularity not in (None, *GRANULARITIES):
             raise UnknownNameError("granularity", str(self.granularity), GRANULARITIES)
@@ -60,6 +62,10 @@ class Changes:
             raise OptionError("--domains has no effect on QDQ models", hint="--format qoperator")
 
 
+_ROUNDING_AGAIN = ("round-second-order",)
+"""Passes that choose codes of weights anew, on an even grid."""
+
+
 def change(recipe: Recipe, changes: Changes) -> Recipe:
     """*recipe* with the options of the call put into its passes.
 
@@ -68,6 +74,12 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
     """
     passes = list(recipe.passes)
     kernels = {k: getattr(changes, k) for k in ("weights", "activations", "granularity")}
+    if changes.weights in NONUNIFORM:  # values that 8-bit codes hold
+        kernels["weights"] = None
+        _insert(
+            passes, "quantize-weights", 1, RestrictWeights(precision=cast(Any, changes.weights))
+        )
+        passes = [p for p in passes if p.name not in _ROUNDING_AGAIN]
     _set(passes, "plan-kernels", {k: v for k, v in kernels.items() if v is not None})
     if changes.calibration is not None:
         _set(passes, "choose-ranges", {"method": changes.calibration})

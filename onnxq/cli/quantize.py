@@ -53,7 +53,11 @@ def quantize(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="D", help="Format of weights: int8, …", rich_help_panel=_MAKE),
+        typer.Option(
+            metavar="D",
+            help="Format of weights: int8, int4, …; simulated: log4, ternary, binary.",
+            rich_help_panel=_MAKE,
+        ),
     ] = None,
     activations: Annotated[
         str | None,
