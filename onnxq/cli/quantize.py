@@ -53,11 +53,7 @@ def quantize(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
-            metavar="D",
-            help="Format of weights: int8, int4, …; simulated: log4, ternary, binary.",
-            rich_help_panel=_MAKE,
-        ),
+        typer.Option(metavar="D", help="Of weights: int8, …, ternary.", rich_help_panel=_MAKE),
     ] = None,
     activations: Annotated[
         str | None,
@@ -175,8 +171,7 @@ def quantize(
         typer.Option(
             metavar="FILE",
             rich_help_panel=_WHERE,
-            help="Per tensor: format, granularity, symmetry, range (.toml); or scales of AIMET, "
-            "PPQ, TensorRT.",
+            help="Format and range per tensor: .toml, or scales of AIMET, PPQ, TensorRT.",
         ),
     ] = None,
     require_quantized: Annotated[
