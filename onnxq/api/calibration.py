@@ -69,6 +69,11 @@ class Calibration:
         """Answer what the passes of *ctx* ask."""
         ctx.measure, ctx.probe = self.measure, self.probe
 
+    @property
+    def used(self) -> bool:
+        """Whether anything was measured on the samples."""
+        return bool(self._kept)
+
     def probe(self, model: Model) -> dict[str, TensorFact]:
         """Type and shape of every tensor of *model* on the first sample."""
         found = probe(model, self.source.first())

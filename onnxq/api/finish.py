@@ -114,6 +114,8 @@ def _calibrated(data: Mapping[str, Any]) -> str:
     """What the metadata says of where ranges come from."""
     if data.get("data_free"):
         return "not calibrated (data-free: batch-norm statistics and weights)"
+    if data["calibrated"] is None:
+        return "nothing to calibrate"
     return "yes" if data["calibrated"] else "not calibrated (random data)"
 
 

@@ -29,7 +29,7 @@ from onnxq.targets import Target
 #: Models of more bytes are not loaded into a runtime only to be looked at.
 LARGEST_LOOKED_AT = 1 << 30
 _NO_DATA = {"digest": "", "calibration_samples": 0, "report_samples": 0, "held_out": None,
-            "calibrated": True}  # fmt: skip
+            "calibrated": None}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
     if run is not None:
         run.finish(ctx)
     data = _NO_DATA if run is None else run.facts()
+    if run is not None and not run.used:
+        data |= {"calibrated": None, "calibration_samples": 0}
     describe(work, call.limits, call.steps, call.target, data)
     call.progress.stage("report")
     report = _report(given, original, work, ctx, found, run, call)

@@ -132,9 +132,9 @@ class Exporter:
     ) -> None:
         """Write *constant* into the empty message *proto*: as it came where it is unchanged."""
         stored = self.carried.stored.get(uid(constant), constant._values)
-        if self.outline is not None and constant.dtype is not None:
-            size = constant._values.nbytes
-            if size >= self.outline and not isinstance(stored, StoredSparse):
+        if self.outline is not None and not isinstance(stored, StoredSparse):
+            plain = isinstance(constant.dtype, np.dtype | type) and constant.dtype != np.object_
+            if plain and constant._values.nbytes >= self.outline:
                 fill_array(proto, np.zeros(1, constant.dtype))
                 proto.name = constant.name
                 return

@@ -1,6 +1,6 @@
-"""onnxruntime's dynamic quantizer, as its users run it: pre-processing, then ``quantize_dynamic``.
+"""onnxruntime's dynamic and 4-bit quantizers, as their users run them, after pre-processing.
 
-``python peer_dynamic.py MODEL OUT SETTING``; run as a process of its own by ``dynamic.py``.
+``python peer_beyond.py MODEL OUT SETTING``; run as a process of its own by ``beyond.py``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "per-channel": {"per_channel": True},
+    "dynamic": {},
     "linear": {
         "per_channel": True, "weight_type": QuantType.QInt8,
         "op_types_to_quantize": ["MatMul", "Gemm", "LSTM", "Gather"],
@@ -30,6 +31,11 @@ def main(model: Path, out: Path, setting: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+        if setting == "nbits":
+            quantizer = MatMulNBitsQuantizer(onnx.load(prepared), block_size=32, is_symmetric=True)
+            quantizer.process()
+            quantizer.model.save_model_to_file(str(out))
+            return
         quantize_dynamic(str(prepared), str(out), **SETTINGS[setting])
 
 

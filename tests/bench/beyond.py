@@ -1,0 +1,151 @@
+"""Networks that are no plain CNNs, in every mode, beside onnxruntime's own tools.
+
+::
+
+    python tests/bench/beyond.py                       # all of them; writes beyond.json
+    python tests/bench/beyond.py villes_transformer_d64h8 --no-speed
+    python tests/bench/beyond.py --table               # prints what beyond.json has
+
+Accuracy is the zoo's own metric, size is relative to float, integer is the share of the main
+graph's multiply-accumulates on integer kernels, speed is at batch 1 on one thread, all files of a
+network taking turns. Every tool is called once, with nothing tuned to the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from compare import entries, machine, required, scored, zoo_program
+from process import Finished, run
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "beyond.json"
+NETWORKS = (
+    "villes_transformer_d64h8", "names_transformer", "shakespeare_rnn", "gtcrn_simple",
+    "silero_vad_16k_op15", "silero_vad", "mnist_cntk", "mobilenetv2",
+)  # fmt: skip
+PEERS = {
+    "onnxruntime, dynamic": "dynamic",
+    "onnxruntime, dynamic, linear and LSTM alone, sub-graphs": "linear",
+    "onnxruntime, 4-bit MatMul": "nbits",
+}
+OWN: dict[str, tuple[str, ...]] = {
+    "**onnxq, static**": (),
+    "**onnxq, dynamic**": ("--mode", "dynamic"),
+    "**onnxq, weights int8**": ("--mode", "weights"),
+    "**onnxq, weights int4**": ("--mode", "weights", "--weights", "int4", "--block", "32"),
+    "**onnxq, weights int4, best**": (
+        "--mode", "weights", "--weights", "int4", "--block", "32", "--recipe", "best",
+    ),
+}  # fmt: skip
+WITHOUT_DATA = ("**onnxq, dynamic**", "**onnxq, weights int8**", "**onnxq, weights int4**")
+
+
+def make(title: str, model: Path, data: Path, out: Path) -> Finished:
+    """Run the tool *title* on *model*."""
+    if title in PEERS:
+        return run([sys.executable, HERE / "peer_beyond.py", model, out, PEERS[title]])
+    given: tuple[str | Path, ...] = () if title in WITHOUT_DATA else ("--data", data)
+    command = [sys.executable, "-m", "onnxq", "quantize", model, "-o", out, "--quiet"]
+    return run([*command, *given, *OWN[title]])
+
+
+def integer_share(out: Path) -> float | None:
+    """Percentage of multiply-accumulates on integers, as ``onnxq check`` says."""
+    found = run([sys.executable, "-m", "onnxq", "check", out, "--json"])
+    if found.code:
+        return None
+    share = json.loads(found.output)["summary"]["integer_macs_percent"]
+    return None if share is None else round(share, 1)
+
+
+def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
+    """Every tool on the network *name*."""
+    entry = entries()[name]
+    model = zoo_program().parent / entry["model"]
+    data = folder / f"{name}.npz"
+    required(run([sys.executable, zoo_program(), "calib", name, data]))
+    rows: list[dict[str, Any]] = []
+    files: dict[str, Path] = {}
+    for number, title in enumerate([*PEERS, *OWN]):
+        out = folder / f"{name}.{number}.onnx"
+        ended = make(title, model, data, out)
+        row: dict[str, Any] = {"made_by": title}
+        row |= {"error": ended.reason.replace(str(folder), "")} if ended.code else scored(name, out)
+        if "error" not in row:
+            row["size"] = round(out.stat().st_size / model.stat().st_size, 3)
+            row["integer"] = integer_share(out)
+            files[title] = out
+        rows.append(row)
+    if speed:
+        command = [sys.executable, HERE / "speed.py", data, model, *files.values()]
+        timed = json.loads(required(run(command)).output)
+        for row in rows:
+            if row["made_by"] in files:
+                own = timed[str(files[row["made_by"]])]["ms"]
+                row["speed"] = round(timed[str(model)]["ms"] / own, 2)
+    return {"metric": entry["metric"], "float": entry["fp32_metric"], "rows": rows}
+
+
+def table(found: dict[str, Any]) -> str:
+    """*found* as Markdown; perplexity where the metric is the mean log likelihood."""
+    lines = [
+        "| network | made by | metric | SQNR dB | size | integer | speed |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
+    ]
+    for name, network in found.items():
+        language = network["metric"] == "nll"
+        kind = "perplexity" if language else network["metric"]
+        lines.append(
+            f"| **{name}** | float, {kind} | {_metric(network['float'], language)} | | 1 | | 1 |"
+        )
+        for row in network["rows"]:
+            if "error" in row:
+                lines.append(f"| | {row['made_by']} | fails | | | | |")
+                continue
+            lines.append(
+                f"| | {row['made_by']} | {_metric(row['metric'], language)} | "
+                f"{_number(row.get('sqnr_db'), 1)} | {row['size']:.3f} | "
+                f"{_number(row.get('integer'), 0)} | {_number(row.get('speed'), 2)} |"
+            )
+    return "\n".join(lines)
+
+
+def _metric(value: float | None, language: bool) -> str:
+    if value is None:
+        return ""
+    return f"{math.exp(value):.3f}" if language else f"{value:.4g}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--table", action="store_true", help="print what there is")
+    parser.add_argument("--no-speed", action="store_true", help="the machine is not quiet")
+    given = parser.parse_args()
+    kept: dict[str, Any] = {"networks": {}}
+    if RESULTS.is_file():
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for name in () if given.table else given.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            kept["networks"][name] = measured(name, Path(folder), not given.no_speed)
+        print(table({name: kept["networks"][name]}), flush=True)
+        order = [n for n in NETWORKS if n in kept["networks"]]
+        kept = {"machine": machine(), "networks": {n: kept["networks"][n] for n in order}}
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    if given.table:
+        print(table(kept["networks"]))
+
+
+if __name__ == "__main__":
+    main()
