@@ -5,6 +5,7 @@
     python tests/bench/beyond.py                       # all of them; writes beyond.json
     python tests/bench/beyond.py villes_transformer_d64h8 --no-speed
     python tests/bench/beyond.py --table               # prints what beyond.json has
+    python tests/bench/beyond.py --readme              # puts it into the README
 
 Accuracy is the zoo's own metric, size is relative to float, integer is the share of the main
 graph's multiply-accumulates on integer kernels, speed is at batch 1 on one thread, all files of a
@@ -26,6 +27,8 @@ from process import Finished, run
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "beyond.json"
+README = HERE.parents[1] / "README.md"
+START, END = "<!-- modes: written by tests/bench/beyond.py -->", "<!-- end of modes -->"
 NETWORKS = (
     "villes_transformer_d64h8", "names_transformer", "shakespeare_rnn", "gtcrn_simple",
     "silero_vad_16k_op15", "silero_vad", "mnist_cntk", "mobilenetv2",
@@ -95,25 +98,29 @@ def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """*found* as Markdown; perplexity where the metric is the mean log likelihood."""
+    timed = any("speed" in row for network in found.values() for row in network["rows"])
     lines = [
-        "| network | made by | metric | SQNR dB | size | integer | speed |",
-        "| --- | --- | --: | --: | --: | --: | --: |",
+        "| network | made by | metric | SQNR dB | size | integer % |",
+        "| --- | --- | --: | --: | --: | --: |",
     ]
+    if timed:
+        lines = [f"{line} {cell} |" for line, cell in zip(lines, ("speed", "--:"), strict=True)]
     for name, network in found.items():
         language = network["metric"] == "nll"
         kind = "perplexity" if language else network["metric"]
-        lines.append(
-            f"| **{name}** | float, {kind} | {_metric(network['float'], language)} | | 1 | | 1 |"
-        )
+        rest = " 1 |" if timed else ""
+        value = _metric(network["float"], language)
+        lines.append(f"| **{name}** | float, {kind} | {value} | | 1 | |{rest}")
         for row in network["rows"]:
-            if "error" in row:
-                lines.append(f"| | {row['made_by']} | fails | | | | |")
-                continue
-            lines.append(
-                f"| | {row['made_by']} | {_metric(row['metric'], language)} | "
-                f"{_number(row.get('sqnr_db'), 1)} | {row['size']:.3f} | "
-                f"{_number(row.get('integer'), 0)} | {_number(row.get('speed'), 2)} |"
-            )
+            cells = ["fails", "", "", "", ""]
+            if "error" not in row:
+                cells = [
+                    _metric(row["metric"], language), _number(row.get("sqnr_db"), 1),
+                    _number(row["size"], 3), _number(row.get("integer"), 0),
+                    _number(row.get("speed"), 2),
+                ]  # fmt: skip
+            shown = " | ".join(cells if timed else cells[:-1])
+            lines.append(f"| | {row['made_by']} | {shown} |")
     return "\n".join(lines)
 
 
@@ -131,12 +138,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--table", action="store_true", help="print what there is")
+    parser.add_argument("--readme", action="store_true", help="write it into the README")
     parser.add_argument("--no-speed", action="store_true", help="the machine is not quiet")
     given = parser.parse_args()
     kept: dict[str, Any] = {"networks": {}}
     if RESULTS.is_file():
         kept = json.loads(RESULTS.read_text(encoding="utf-8"))
-    for name in () if given.table else given.networks:
+    for name in () if given.table or given.readme else given.networks:
         with tempfile.TemporaryDirectory() as folder:
             kept["networks"][name] = measured(name, Path(folder), not given.no_speed)
         print(table({name: kept["networks"][name]}), flush=True)
@@ -145,6 +153,11 @@ def main() -> None:
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if given.table:
         print(table(kept["networks"]))
+    if given.readme:
+        before, _, rest = README.read_text(encoding="utf-8").partition(START)
+        after = rest.partition(END)[2]
+        text = f"{before}{START}\n\n{table(kept['networks'])}\n\n{END}{after}"
+        README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
