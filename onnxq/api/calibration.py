@@ -225,7 +225,8 @@ def open_calibration(
             raise DataError(
                 "no calibration data",
                 why="the ranges of activations are measured on samples of real input",
-                hint="--data FILE.npz, a folder, or module:function; --data-free goes on without",
+                hint="--data FILE.npz, a folder, or module:function; --data-free or --random-data "
+                "go on without",
             )
         source = random_data(inputs, seed=seed, ranges=ranges)
     else:

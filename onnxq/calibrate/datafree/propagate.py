@@ -57,7 +57,7 @@ class Propagation:
         floats, left = {**self.inputs}, set(wanted)
         last = {name: i for i, node in enumerate(graph.node) for name in _reads(node)}
         asked: Mapping[str, Points] | None = None
-        for name in left & floats.keys():
+        for name in [n for n in floats if n in left]:
             left.discard(name)
             yield name, floats[name]
         for i, node in enumerate(graph.node):
@@ -67,9 +67,8 @@ class Propagation:
             found = self._known(node)
             if not found:
                 found = self._rule(node, floats, constants)
-                if node.op_type in NORMALIZATIONS:
-                    pass
-                elif _guesses(node, floats) or not self.rough.isdisjoint(node.input):
+                guessed = _guesses(node, floats) or not self.rough.isdisjoint(node.input)
+                if guessed and node.op_type not in NORMALIZATIONS:
                     self.rough.update(node.output)
             missing = [n for n in node.output if n in self.floats and n not in found]
             if missing:
