@@ -29,13 +29,13 @@ RECIPES: dict[str, str] = {
     "balanced": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges{runs=150},quantize-weights{method=mse},"
-        "correct-biases-empirical,"
+        "round-second-order{bits=6,samples=32},correct-biases-empirical,"
         f"quantize-biases,{_EMIT}"
     ),
     "best": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
-        f"correct-biases-empirical,quantize-biases,{_EMIT}"
+        f"round-by-reconstruction,correct-biases-empirical,quantize-biases,{_EMIT}"
     ),
     "dynamic-fast": f"{_PREPARE},plan-dynamic,plan-weights,round-weights,{_DYNAMIC}",
     "dynamic": f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},{_DYNAMIC}",

@@ -139,6 +139,24 @@ def find(model: Model, ctx: Context) -> tuple[list[Layer], dict[str, str]]:
     return found, left
 
 
+def narrow(model: Model, ctx: Context, bits: int, columns: int) -> list[Layer]:
+    """Planned layers of at most *bits* bits in order; those left for another reason are declined.
+
+    Where all planned layers have more bits there is nothing to decline. Layers with more than
+    *columns* values in a patch are left.
+    """
+    layers, left = find(model, ctx)
+    found = [layer for layer in layers if layer.spec.dtype.bits <= bits]
+    if layers and not found:
+        return []
+    for layer in found:
+        if layer.columns > columns:
+            left[layer.node.name] = f"its patches have {layer.columns} values each"
+    for name, reason in left.items():
+        ctx.decline(name, reason)
+    return [layer for layer in found if layer.node.name not in left]
+
+
 def _layer(node: gs.Node, ctx: Context) -> Layer | str:
     """*node* as a layer, or why it is none."""
     name, weight = node.inputs[1].name, constant_value(node.inputs[1])

@@ -13,7 +13,7 @@ from onnxq.calibrate.patch_rows import PatchRows, PatchRowsState
 from onnxq.graph import Model, constant_value, consumers
 from onnxq.passes.correct._drift import FLOAT, hold, take_off
 from onnxq.passes.correct._emitted import LINEAR, biased, emitted
-from onnxq.passes.correct._layers import Layer, find
+from onnxq.passes.correct._layers import Layer, narrow
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.eligibility import clamp
 from onnxq.pipeline.side_by_side import side_by_side
@@ -50,9 +50,8 @@ class RoundByReconstruction(Pass):
         ``quantize-weights,round-second-order,round-by-reconstruction,correct-biases-empirical``
 
     When it declines
-        Weights of more than ``bits`` bits, where the noise of activations rules, which no choice of
-        weights takes back; the layers that ``round-second-order`` declines; layers for which no
-        other codes are better on samples held out.
+        The layers that ``round-second-order`` declines, and those for which no other codes are
+        better on samples held out.
 
     Numerics
         Scales and zero points stay. Every patch counts by the inverse of its energy (and that of
@@ -65,7 +64,8 @@ class RoundByReconstruction(Pass):
         are in ``quant/reconstruction.py``.
 
     Attributes:
-        bits: most bits of weights that are looked at.
+        bits: layers whose weights have more bits are not looked at: there the noise of activations
+            rules, which no choice of weights takes back.
         samples: how many samples are measured, from the first on.
         segments: in how many runs of the growing quantized model.
         steps: of gradient descent for each layer; 0 leaves it out.
@@ -83,15 +83,7 @@ class RoundByReconstruction(Pass):
     columns: int = 4608
 
     def run(self, model: Model, ctx: Context) -> None:
-        layers, left = find(model, ctx)
-        for layer in layers:
-            if layer.spec.dtype.bits > self.bits:
-                left[layer.node.name] = f"its weights have more than {self.bits} bits"
-            elif layer.columns > self.columns:
-                left[layer.node.name] = f"its patches have {layer.columns} values each"
-        for name, reason in left.items():
-            ctx.decline(name, reason)
-        layers = [layer for layer in layers if layer.node.name not in left]
+        layers = narrow(model, ctx, self.bits, self.columns)
         size = -(-len(layers) // self.segments) if layers else 1
         for start in range(0, len(layers), size):
             for layer, x, quantized in self._read(layers[start : start + size], model, ctx):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onnxq.calibrate.patch_moments import PatchMoments, PatchMomentsState
 from onnxq.graph import Model
-from onnxq.passes.correct._layers import Layer, blocks, find
+from onnxq.passes.correct._layers import Layer, blocks, narrow
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant.second_order import (
     best_factors,
@@ -72,6 +72,7 @@ class RoundSecondOrder(Pass):
         columns: layers with more values in a patch are left.
         scales: whether finer and coarser scales of each output channel are tried too, where codes
             have at most 6 bits.
+        bits: layers whose weights have more bits are not looked at.
     """
 
     name: ClassVar[str] = "round-second-order"
@@ -83,15 +84,10 @@ class RoundSecondOrder(Pass):
     patches: int = 256
     columns: int = 4608
     scales: bool = True
+    bits: int = 16
 
     def run(self, model: Model, ctx: Context) -> None:
-        layers, left = find(model, ctx)
-        for layer in layers:
-            if layer.columns > self.columns:
-                left[layer.node.name] = f"its patches have {layer.columns} values each"
-        for name, reason in left.items():
-            ctx.decline(name, reason)
-        layers = [layer for layer in layers if layer.columns <= self.columns]
+        layers = narrow(model, ctx, self.bits, self.columns)
         for block in blocks(layers, _ELEMENTS):
             observers = {id(y): PatchMoments(y.reads, self.patches) for y in block}
             wanted: dict[str, tuple[PatchMoments, ...]] = {}
