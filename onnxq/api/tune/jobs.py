@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -36,17 +36,18 @@ class Pool:
         self.jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
 
-    def measure(self, candidates: Sequence[Candidate]) -> list[Measured]:
-        """Each of *candidates*, in order."""
+    def measure(self, candidates: Sequence[Candidate]) -> Iterator[Measured]:
+        """Each of *candidates*, in order, as soon as it is measured."""
         if self.jobs < 2 or len(candidates) < 2:
-            return [self.evaluator.measure(c) for c in candidates]
+            yield from map(self.evaluator.measure, candidates)
+            return
         if self._pool is None:
             # spawned and not forked: threads of ONNX Runtime do not survive a fork
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
                 self.jobs, context, initializer=_open, initargs=(self.setup, self.jobs)
             )
-        return list(self._pool.map(_measure, candidates))
+        yield from self._pool.map(_measure, candidates)
 
     def __enter__(self) -> Self:
         return self

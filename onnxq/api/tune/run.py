@@ -137,14 +137,13 @@ def tune(
             def measure(candidates: Sequence[Candidate]) -> list[Measured]:
                 known = {c: m for c in candidates if (m := book.measured(c)) is not None}
                 new = [c for c in candidates if c not in known]
-                known |= dict(zip(new, pool.measure(new), strict=True))
-                for candidate in candidates:
-                    found = known[candidate]
+                for candidate, found in zip(new, pool.measure(new), strict=True):
+                    known[candidate] = found
+                    book.keep(candidate, found)
+                for candidate, found in list(known.items()):
                     if watch is not None and found.latency_ms is None:
-                        found = known[candidate] = found.timed(*watch.time(candidate))
-                        new.append(candidate)
-                    if candidate in new:
-                        book.keep(candidate, found)
+                        known[candidate] = found.timed(*watch.time(candidate))
+                        book.keep(candidate, known[candidate])
                 return [known[c] for c in candidates]
 
             def noise_of(candidate: Candidate) -> list[LayerNoise]:
