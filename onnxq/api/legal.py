@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from onnxq.errors import OptionError, UnknownNameError
+from onnxq.passes.correct.correct_biases_empirical import CorrectBiasesEmpirical
 from onnxq.passes.correct.legalize_shifts import LegalizeShifts
 from onnxq.passes.correct.prove_accumulators import ProveAccumulators
 from onnxq.passes.plan.align_joins import AlignJoins
 from onnxq.passes.plan.require_integer import RequireInteger
 from onnxq.pipeline import Pass, Recipe, Stage
+from onnxq.pipeline.named import RECIPES
 from onnxq.quant import Rounding
 from onnxq.targets import Target
 
@@ -62,10 +64,18 @@ def check_format(format: str, target: Target) -> None:  # noqa: A002 (the name i
 
 
 def legalized(recipe: Recipe, target: Target) -> Recipe:
-    """*recipe* with the passes that a *target* without floating point cannot do without."""
+    """*recipe* with the passes that a *target* without floating point cannot do without.
+
+    Recipes that have a name correct biases for what the target's rounding adds, too: nothing else
+    does.
+    """
     if target.integer is None:
         return recipe
     passes = list(recipe.passes)
+    if recipe.name in RECIPES:
+        passes = [p for p in passes if p.name != "correct-biases"]
+        if "quantize-biases" in (names := [p.name for p in passes]):
+            _add(passes, CorrectBiasesEmpirical(), at=names.index("quantize-biases"))
     _add(passes, AlignJoins(), after=Stage.PLAN)
     _add(passes, RequireInteger(), after=Stage.PLAN)
     names = [p.name for p in passes]

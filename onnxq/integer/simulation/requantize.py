@@ -62,7 +62,7 @@ def shifted(
     """The product of *x* with 2⁻ⁿ, rounded."""
     if n.any():
         x = write.node("Mul", [x, write.constant(np.ldexp(np.ones(n.shape), -n), kind)])
-    return _rounded(write, x, kind, rounding) if n.max() > 0 else x
+    return rounded(write, x, kind, rounding) if n.max() > 0 else x
 
 
 def _multiplied(write: Writer, acc: str, m: NDArray[np.int64], left: NDArray[np.int64]) -> str:
@@ -82,7 +82,8 @@ def _multiplied(write: Writer, acc: str, m: NDArray[np.int64], left: NDArray[np.
     return write.node("Floor", [write.node("Mul", [upper, rest])])
 
 
-def _rounded(write: Writer, x: str, kind: np.dtype[Any], rounding: Rounding) -> str:
+def rounded(write: Writer, x: str, kind: np.dtype[Any], rounding: Rounding) -> str:
+    """The whole numbers that *rounding* makes of *x*."""
     half = write.constant(np.array(0.5), kind)
     match rounding:
         case Rounding.FLOOR:

@@ -13,6 +13,7 @@ from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model, constant_value
 from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, hold, take_off
 from onnxq.passes.correct._emitted import LINEAR, biased, emitted
+from onnxq.passes.correct._rounded import rounded_as
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.side_by_side import side_by_side
 
@@ -29,6 +30,9 @@ class CorrectBiasesEmpirical(Pass):
         reads y (f' = 1 elsewhere): errors that the activation hides do not count. What n samples
         cannot tell from chance is left: the drift d of a channel is taken off times
         ``d² / (d² + v / n)``, with v its variance over samples.
+
+        Where the target has an arithmetic of its own, the quantized model rounds as that does:
+        floor takes half a step off every result, and half up adds a quarter where a sum is halved.
 
     Why
         Errors of weights do not cancel where inputs are positive, and values that a SiLU or ReLU
@@ -75,7 +79,10 @@ class CorrectBiasesEmpirical(Pass):
                 layers[found.node.name] = found
         if not layers:
             return
-        joined = side_by_side(emitted(model, ctx).to_proto(), model.to_proto(), FLOAT)
+        twin = emitted(model, ctx).to_proto()
+        if ctx.target.integer is not None:
+            rounded_as(twin, ctx.target.integer.rounding)
+        joined = side_by_side(twin, model.to_proto(), FLOAT)
         plain = take_off(joined, layers)
         hold(joined, {n.name for n in model.graph.nodes if n.op in LINEAR} - layers.keys())
         wanted = {

@@ -1,0 +1,115 @@
+"""Accuracy in integers alone: ``python integer.py [NETWORK…] [-r RECIPE…] [-t TARGET…] [-o FILE]``.
+
+For each network, recipe, target and rounding: the metric of the float model, of the QDQ model in
+ONNX Runtime (which rounds ties to even), and of the integers, which the simulation model computes.
+On the first frames each of its values is compared with the integer reference. Results are written
+to ``integer.json`` beside this file after each network, and those of other networks in it are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+import onnxq
+from onnxq.graph import Model
+from onnxq.integer import lower
+from onnxq.integer.simulation import simulate
+from onnxq.report.verify import verify
+from onnxq.runtime.session import Session
+from tests.zoo import ZOO, zoo
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+LENET = "lenet_mnist"
+NETWORKS = (LENET, "cifar_resnet20", "squeezenet1.1", "mobilenetv2")
+RECIPES = ("fast", "balanced")
+TARGETS = ("fpga-pow2",)
+ROUNDINGS = ("half-up", "floor")
+OUT = Path(__file__).with_name("integer.json")
+#: Frames on which every value is compared with the reference.
+FRAMES = 2
+
+
+def calibration(network: str) -> tuple[Path, list[dict[str, Any]]]:
+    """The float model, and its calibration samples."""
+    if network == LENET:
+        images = np.load(MODELS / "mnist_calibration.npz")["input"]
+        return MODELS / "lenet_mnist.onnx", [{"input": i[None]} for i in images]
+    return zoo().entry(network).model, list(zoo().calibration(network))
+
+
+def score(network: str, model: Path, limit: int | None) -> tuple[float, float, float]:
+    """Metrics of *model* and of float, in percent, and how many decisions are the same."""
+    if network != LENET:
+        found = zoo().evaluate(network, model, limit=limit)
+        return found["metric"], found["fp32_metric"], found["agree"]
+    _, _, images, labels = zoo().mnist()
+    images, labels = images[:limit, None].astype(np.float32), labels[:limit]
+    chosen = []
+    for path in (model, MODELS / "lenet_mnist.onnx"):
+        session = Session(path)
+        parts = [session.run({"input": images[i : i + 500]})["logits"]
+                 for i in range(0, len(images), 500)]  # fmt: skip
+        chosen.append(np.concatenate(parts).argmax(1))
+    right = [100 * float(np.mean(c == labels)) for c in chosen]
+    return right[0], right[1], 100 * float(np.mean(chosen[0] == chosen[1]))
+
+
+def measure(network: str, options: dict[str, Any], limit: int | None) -> dict[str, Any]:
+    """Metrics of one variant."""
+    source, feeds = calibration(network)
+    made = onnxq.quantize(source, data=feeds, report_detail="basic", **options)
+    model = Model.load(made.model.to_proto())
+    checked = verify(model, feeds[:FRAMES], c=False)
+    assert checked["holds"]["simulation"], f"{network} {options}: the simulation is not exact"
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "qdq.onnx", Path(folder) / "simulation.onnx"
+        model.save(files[0])
+        Model.load(simulate(lower(model), model).model).save(files[1])
+        runtime, integers = (score(network, file, limit) for file in files)
+    return {
+        **options,
+        "float": runtime[1],
+        "runtime": runtime[0],
+        "runtime_agree": runtime[2],
+        "integers": integers[0],
+        "integers_agree": integers[2],
+        "values_compared": checked["values"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", default=NETWORKS)
+    parser.add_argument("-r", "--recipe", nargs="*", default=RECIPES)
+    parser.add_argument("-t", "--target", nargs="*", default=TARGETS)
+    parser.add_argument("-n", "--limit", type=int, help="fewer evaluation samples")
+    parser.add_argument("-o", "--output", type=Path, default=OUT)
+    given = parser.parse_args()
+    assert ZOO is not None, "the zoo is neither at $ONNXQ_ZOO nor at ../shared/zoo"
+    results = json.loads(given.output.read_text("utf-8")) if given.output.exists() else {}
+    for network in given.networks:
+        results[network] = []
+        for recipe in given.recipe:
+            for target in given.target:
+                for rounding in ROUNDINGS:
+                    options = {"target": target, "recipe": recipe, "rounding": rounding}
+                    found = measure(network, options, given.limit)
+                    results[network].append(found)
+                    shown = "  ".join(
+                        f"{k} {found[k]:.2f}" for k in ("float", "runtime", "integers")
+                    )
+                    print(f"{network:16} {recipe:9} {target:10} {rounding:8} {shown}", flush=True)
+        given.output.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
