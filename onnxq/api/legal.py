@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onnxq.errors import OptionError, UnknownNameError
+from onnxq.errors import OptionError, UnknownNameError, UnsupportedModelError
+from onnxq.graph import Model
+from onnxq.integer.simulation import SIMULATION_KEY
 from onnxq.passes.correct.correct_biases_empirical import CorrectBiasesEmpirical
 from onnxq.passes.correct.legalize_shifts import LegalizeShifts
 from onnxq.passes.correct.prove_accumulators import ProveAccumulators
+from onnxq.passes.emit.to_simulation import ToSimulation
 from onnxq.passes.plan.align_joins import AlignJoins
 from onnxq.passes.plan.require_integer import RequireInteger
-from onnxq.pipeline import Pass, Recipe, Stage
+from onnxq.pipeline import Context, Pass, PassRecord, Recipe, Stage
 from onnxq.pipeline.named import RECIPES
 from onnxq.quant import Rounding
 from onnxq.targets import Target
@@ -84,6 +87,24 @@ def legalized(recipe: Recipe, target: Target) -> Recipe:
         names = [p.name for p in passes]
         _add(passes, ProveAccumulators(), at=names.index("quantize-biases") + 1)
     return Recipe(tuple(passes), recipe.name)
+
+
+def as_it_runs(work: Model, ctx: Context) -> Model:
+    """*work* as the target computes it: for measuring; itself where a runtime decides.
+
+    It is itself, too, where a node has no meaning in integers alone.
+    """
+    if ctx.target.integer is None or SIMULATION_KEY in work.metadata:
+        return work
+    found = work.clone()
+    ctx.journal.records.append(PassRecord(ToSimulation.name))
+    try:
+        ToSimulation().run(found, ctx)
+    except UnsupportedModelError:
+        return work
+    finally:
+        ctx.journal.records.pop()
+    return found
 
 
 def metadata(target: Target) -> dict[str, str]:

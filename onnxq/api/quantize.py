@@ -12,7 +12,7 @@ from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, war
 from onnxq.api.coverage import notes as portability
 from onnxq.api.data_free import open_data_free
 from onnxq.api.finish import demand, describe, measured, versions, warn
-from onnxq.api.legal import check_format, legalized, with_arithmetic
+from onnxq.api.legal import as_it_runs, check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import WeightOptions, changed, recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
@@ -234,7 +234,8 @@ def quantize(
     kept = Spread()
     feeds = kept.watch(run.report_feeds())
     full = detail != "basic"
-    errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=work)
+    runs = as_it_runs(qdq, ctx) if profile.integer is not None else work
+    errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=runs)
     warn(ctx, found)
     described = run.facts()
     describe(work, limits, steps, profile, described)

@@ -55,6 +55,9 @@ def rounded_as(model: onnx.ModelProto, rounding: Rounding) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     graph.initializer.extend(write.stored)
+    typed = [i for i in graph.value_info if i.name not in real]  # codes are floats now
+    del graph.value_info[:]
+    graph.value_info.extend(typed)
 
 
 def _quantize(

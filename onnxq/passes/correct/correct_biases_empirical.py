@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.calibrate.channel_means import ChannelMeans
@@ -16,6 +17,7 @@ from onnxq.passes.correct._emitted import LINEAR, biased, emitted
 from onnxq.passes.correct._rounded import rounded_as
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.side_by_side import side_by_side
+from onnxq.quant import Rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,17 @@ class CorrectBiasesEmpirical(Pass):
             assert bias is not None, name
             if drift.size == bias.size:
                 corrected = bias.astype(np.float64) - drift.reshape(bias.shape)
+                corrected += _lost(layer.node.outputs[0], model, ctx)
                 ctx.biases[layer.bias.name] = corrected.astype(np.float32)
+
+
+def _lost(tensor: gs.Tensor, model: Model, ctx: Context) -> float:
+    """What rounding takes off *tensor* on average, where it is an output: no layer follows."""
+    arithmetic, grid = ctx.target.integer, ctx.qparams.get(tensor.name)
+    if arithmetic is None or grid is None or not model.is_output(tensor):
+        return 0.0
+    steps = {Rounding.FLOOR: 0.5, Rounding.CEIL: -0.5}.get(arithmetic.rounding, 0.0)
+    return steps * float(grid.scale.max())
 
 
 def _drift(
