@@ -1,8 +1,8 @@
 """What ONNX Runtime's CPU kernels cost, with VNNI and AVX-512 and with AVX2 alone.
 
 Fitted to profiles of blocks of 16 to 512 channels, onnxruntime 1.31, on one core of a Xeon of
-2 GHz; for AVX2 the same core with the later instruction sets hidden (``tests/bench/without_vnni.c``).
-Plans depend on ratios alone.
+2 GHz; for AVX2 the same core with the later instruction sets hidden, by
+``tests/bench/without_vnni.c``. Plans depend on ratios alone.
 """
 
 from __future__ import annotations
