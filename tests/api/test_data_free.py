@@ -81,7 +81,7 @@ def test_equalized_channels_keep_their_moments() -> None:
 def test_best_leaves_out_what_needs_samples() -> None:
     result = onnxq.quantize(network(), data_free=True, recipe="best", target="x86")
     notes = "\n".join(result.report["notes"])
-    assert "left out, for it needs samples: search-ranges, round-second-order" in notes
+    assert "left out, for it needs samples: search-ranges, round-second-order, round-by" in notes
     names = [p.name for p in onnxq.Recipe.parse(result.report["passes"]).passes]
     assert "correct-biases" in names and "correct-biases-empirical" not in names
 

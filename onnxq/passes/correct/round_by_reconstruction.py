@@ -75,6 +75,7 @@ class RoundByReconstruction(Pass):
     name: ClassVar[str] = "round-by-reconstruction"
     stage: ClassVar[Stage] = Stage.CORRECT
     preserves: ClassVar[float | None] = 0.0
+    needs_samples: ClassVar[bool] = True
 
     bits: int = 6
     samples: int = 64

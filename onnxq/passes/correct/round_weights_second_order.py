@@ -72,6 +72,7 @@ class RoundWeightsSecondOrder(Pass):
     name: ClassVar[str] = "round-weights-second-order"
     stage: ClassVar[Stage] = Stage.CORRECT
     preserves: ClassVar[float | None] = 0.0
+    needs_samples: ClassVar[bool] = True
 
     samples: int = 64
     patches: int = 256
