@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,7 +60,17 @@ class Layers:
         nodes = [r.node for block in chosen for r in block.readers]
         if not by_channel(ctx):  # with a scale for each output channel, theirs is what it was
             nodes += [s.node for block in chosen for s in block.sources if s.node.op in LINEAR]
-        self._layers = measured(nodes, channels.model, ctx)
+        self._layers = dict(measured(nodes, channels.model, ctx))
+
+    def cover(self, extremes: Mapping[str, tuple[Array, Array]]) -> None:
+        """Let the ranges of the inputs of MatMul and Gemm cover *extremes*, by name of the tensor.
+
+        Smallest and largest value of each channel.
+        """
+        for key, layer in self._layers.items():
+            found = extremes.get(layer.node.inputs[0].name)
+            if found is not None and found[0].size == layer.channels:
+                self._layers[key] = replace(layer, extremes=found)
 
     def of(self, block: Block) -> list[Measured]:
         """The layers around *block*."""

@@ -63,6 +63,8 @@ class Measured:
         weights: how its weight is; None where it stays in float.
         gains: g, float64 [outputs].
         outputs: which output channels are measured; None for all.
+        extremes: smallest and largest value of each input channel over all data, [channels] each,
+            where the range is to cover them; None for those of the patches.
     """
 
     node: gs.Node
@@ -72,6 +74,7 @@ class Measured:
     weights: QuantSpec | None
     gains: Array
     outputs: NDArray[np.int64] | None = None
+    extremes: tuple[Array, Array] | None = None
 
     def noise(self, a: Array | None, b: Array | None, *, held: bool = False) -> float:
         """noise(a, b); None stands for factors of 1.
@@ -111,6 +114,8 @@ class Measured:
 
     def largest(self) -> Array:
         """Largest |x| of each channel, [channels]."""
+        if self.extremes is not None:
+            return np.maximum(np.abs(self.extremes[0]), np.abs(self.extremes[1]))
         most = np.abs(self.fitted).max(axis=1, initial=0.0)
         window = most.shape[1] * len(most) // self.channels
         by_channel = most.reshape(len(most), window, -1).max(axis=1)
@@ -129,18 +134,22 @@ class Measured:
     def _rounded(self, held: bool, columns: Patches | np.float32) -> Patches:
         """The patches, times *columns*, rounded over the best range, and divided again."""
         scaled = self.fitted * columns
-        bounds = np.array([scaled.min(initial=0.0), scaled.max(initial=0.0)], np.float64)
+        low, high = (scaled, scaled) if self.extremes is None else self.extremes
+        if self.extremes is not None:
+            by_channel = np.reshape(columns, -1)
+            low, high = low * by_channel, high * by_channel
+        bounds = np.array([low.min(initial=0.0), high.max(initial=0.0)], np.float64)
         reach = self._reach / np.square(columns)
         best, least, chosen = scaled, np.inf, affine(bounds[0], bounds[1], self.activations)
         for clip in _CLIPS:
             scale, zero = affine(bounds[0] * clip, bounds[1] * clip, self.activations)
-            found = _nearest(scaled, scale, zero, self.activations)
+            found = nearest(scaled, scale, zero, self.activations)
             error = found - scaled
             made = float(np.einsum("gnk,gnk,gxk->", error, error, reach))
             if made < least:
                 best, least, chosen = found, made, (scale, zero)
         if held:
-            best = _nearest(self.held * columns, *chosen, self.activations)
+            best = nearest(self.held * columns, *chosen, self.activations)
         return np.asarray(best / columns, np.float32)
 
     def _weights(self, a: Array | None, b: Array | None) -> Patches:
@@ -165,9 +174,10 @@ class Measured:
             return values
         return np.take(values, self.outputs, axis)
 
-def _nearest(
+def nearest(
     x: Patches, scale: NDArray[np.float32], zero: NDArray[np.int64], spec: QuantSpec
 ) -> Patches:
+    """*x* rounded to the codes of *spec*, and real again."""
     low, high = codes_in_use(spec)
     codes = x / scale
     np.rint(codes, out=codes)
