@@ -55,7 +55,7 @@ class DataFree(Calibration):
     def serve(self, ctx: Context) -> None:
         """Answer what the passes of *ctx* ask."""
         super().serve(ctx)
-        self.moments = ctx.moments
+        self.moments, ctx.estimated = ctx.moments, True
 
     def measure(
         self,

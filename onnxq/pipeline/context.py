@@ -72,6 +72,7 @@ class Context:
         probe: measures types and shapes on one sample; set by the caller likewise.
         keeps_statistics: whether what is measured is kept for other choices, which then should
             not need another run.
+        estimated: whether ``measure`` answers from moments, without samples.
     """
 
     target: Target
@@ -89,6 +90,7 @@ class Context:
     measure: Observe | None = None
     probe: Probe | None = None
     keeps_statistics: bool = False
+    estimated: bool = False
 
     def observe(self, model: Model, wanted: Wanted) -> Statistics:
         """Run *model* on the calibration data for what of *wanted* is not yet measured.

@@ -27,7 +27,7 @@ def settle(
     end with 0, with the noise to signal that they leave and what their factors would have left.
     Nothing changes where there is no data.
     """
-    if ctx.measure is None or not chosen:
+    if ctx.measure is None or ctx.estimated or not chosen:
         return
     layers = Layers(channels, chosen, ctx)
     for block in chosen:
