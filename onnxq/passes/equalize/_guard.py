@@ -25,12 +25,14 @@ def settle(
 
     Powers that are tried are 1, ¾, ½ and 0, block by block, on samples. Yields the blocks that
     end with 0, with the noise to signal that they leave and what their factors would have left.
-    Nothing changes where there is no data.
+    Nothing changes where there are no samples.
     """
     if ctx.measure is None or ctx.estimated or not chosen:
         return
     layers = Layers(channels, chosen, ctx)
     for block in chosen:
+        if not layers.of(block):
+            continue
         trials = []
         for power in POWERS:
             trial = a.copy()

@@ -63,6 +63,7 @@ class EqualizeActivations(Pass):
     name: ClassVar[str] = "equalize-activations"
     stage: ClassVar[Stage] = Stage.EQUALIZE
     preserves: ClassVar[float | None] = 1e-4
+    needs_samples: ClassVar[bool] = True
 
     cap: float = 256.0
     pairs: bool = True
