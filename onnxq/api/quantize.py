@@ -71,6 +71,7 @@ def quantize(
     require_speedup: float | None = None,
     min_sqnr: float | None = None,
     keep_unfused: bool = False,
+    latency_aware: bool = False,
     bench: bool = False,
     metric: Metric | None = None,
     seed: int = 0,
@@ -128,6 +129,8 @@ def quantize(
         min_sqnr: an error where an output's signal-to-noise ratio (dB) is lower.
         keep_unfused: leave nodes quantized that ONNX Runtime does not fuse into integer kernels,
             instead of taking them back to float.
+        latency_aware: leave in float what a table of kernel costs, conversions included, says is
+            slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
         bench: time *model* and the result in turn for a few seconds (``report["bench"]``), and
             warn where the result is slower.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
@@ -158,6 +161,7 @@ def quantize(
             overrides=None if overrides is None else str(overrides),
             io_dtype=io_dtype,
             domains=domains,
+            latency_aware=latency_aware,
         )
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
@@ -168,7 +172,7 @@ def quantize(
             "statistics": statistics, "io_dtype": io_dtype, "keep_unfused": keep_unfused,
             "format": None if format == "qdq" else format, "report_data": report_data,
             "min_sqnr": min_sqnr, "bench": bench, "require_speedup": require_speedup,
-            "data_free": data_free,
+            "data_free": data_free, "latency_aware": latency_aware,
         }  # fmt: skip
         refuse(mode, useless, profile, data)
         wanted = WeightOptions(

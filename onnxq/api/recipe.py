@@ -14,7 +14,9 @@ from onnxq.passes.correct.restrict_weights import RestrictWeights
 from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.emit.to_qoperator import ToQoperator
 from onnxq.passes.emit.to_simulation import ToSimulation
+from onnxq.passes.fuse.fuse_focus import FuseFocus
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
+from onnxq.passes.plan.keep_faster_float import KeepFasterFloat
 from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
@@ -41,6 +43,7 @@ class Changes:
     exclude: tuple[str, ...] = ()
     overrides: str | None = None
     io_dtype: str | None = None
+    latency_aware: bool = False
     domains: str | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +88,10 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
         _set(passes, "choose-ranges", {"method": changes.calibration})
     if changes.format == "qdq-float":
         _set(passes, "insert-qdq", {"float_weights": True})
+    if changes.latency_aware:
+        _set(passes, "keep-faster-float", {"apply": True})
+        if all(p.name != "fuse-focus" for p in passes):
+            _insert(passes, "fuse-pad", 1, FuseFocus())
     if changes.exclude:
         _insert(passes, "plan-kernels", 0, ExcludeNodes(patterns=changes.exclude))
     if changes.overrides is not None:
@@ -106,8 +113,10 @@ def first_plan(recipe: Recipe, excluded: Mapping[str, str]) -> QuantPlan:
     Passes in front of ``plan-kernels`` look at the granularity that it will ask for.
     """
     kernels = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
+    faster = any(isinstance(p, KeepFasterFloat) and p.apply for p in recipe.passes)
     return QuantPlan(
         excluded=dict(excluded),
+        latency_aware=faster,
         weights=kernels.weights,
         activations=kernels.activations,
         granularity=kernels.granularity,

@@ -45,6 +45,20 @@ Asymmetric = Annotated[
         help="In mode weights: a zero point for each scale.",
     ),
 ]  # fmt: skip
+LatencyAware = Annotated[
+    bool,
+    typer.Option(
+        "--latency-aware", rich_help_panel="What to leave out or change",
+        help="Leave in float what is predicted to be slower on integers.",
+    ),
+]  # fmt: skip
+KeepUnfused = Annotated[
+    bool,
+    typer.Option(
+        "--keep-unfused", metavar="", rich_help_panel="What to leave out or change",
+        help="Leave quantized what the runtime does not fuse into integer kernels.",
+    ),
+]  # fmt: skip
 RandomData = Annotated[
     bool,
     typer.Option(

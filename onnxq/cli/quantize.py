@@ -14,6 +14,8 @@ from onnxq.cli.options import (
     DataFree,
     Debug,
     InputRange,
+    KeepUnfused,
+    LatencyAware,
     Mode,
     ModelFile,
     Quiet,
@@ -202,15 +204,8 @@ def quantize(
         bool,
         typer.Option("--bench", help="Time float and result in turn, for some seconds."),
     ] = False,
-    keep_unfused: Annotated[
-        bool,
-        typer.Option(
-            "--keep-unfused",
-            metavar="",
-            rich_help_panel=_WHERE,
-            help="Leave quantized what the runtime does not fuse into integer kernels.",
-        ),
-    ] = False,
+    latency_aware: LatencyAware = False,
+    keep_unfused: KeepUnfused = False,
     min_sqnr: Annotated[
         float | None,
         typer.Option(
@@ -284,6 +279,7 @@ def quantize(
             require_speedup=require_speedup,
             min_sqnr=min_sqnr,
             keep_unfused=keep_unfused,
+            latency_aware=latency_aware,
             bench=bench,
             seed=seed,
             progress=progress,

@@ -7,12 +7,15 @@ _CANONICAL = (
 # fuse-affine for Conv+Add+BatchNormalization, for Conv+BatchNormalization+Mul, and for the 1/6 that
 # hardswish-to-mul leaves
 _FUSE = (
-    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-focus,fuse-matmul-add,"
+    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-matmul-add,"
     "fuse-affine,fuse-batchnorm,fuse-batchnorm-forward,fuse-affine,unshare-weights,"
     "recognise-hardswish,recognise-silu,recognise-gelu,recognise-layernorm,relu-to-leakyrelu,"
     "hardswish-to-mul,fuse-affine"
 )
-_PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float,widen-small-weights"
+# for speed: a stem of slices as one convolution, and float where integers would be slower
+_FUSE_FAST = _FUSE.replace("fuse-pad,", "fuse-pad,fuse-focus,")
+_PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float{apply=false},widen-small-weights"
+_PLAN_FAST = _PLAN.replace("{apply=false}", "")
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
 
@@ -23,7 +26,7 @@ _DYNAMIC = "insert-dynamic,insert-dynamic-lstm,store-weights"
 
 RECIPES: dict[str, str] = {
     "fast": (
-        f"{_CANONICAL},{_FUSE},plan-kernels,{_PLAN},choose-ranges{{method=minmax}},"
+        f"{_CANONICAL},{_FUSE_FAST},plan-kernels,{_PLAN_FAST},choose-ranges{{method=minmax}},"
         f"quantize-weights{{method=minmax}},quantize-biases,{_EMIT}"
     ),
     "balanced": (

@@ -38,6 +38,7 @@ class QuantPlan:
         kept_float: by node name, why a candidate stays in floating point.
         excluded: by node name, why it must stay in float: the user's pattern, or its place.
         precisions: by node name, the precision that was asked for, see ``targets.PRECISIONS``.
+        latency_aware: whether nodes that are slower on integers will stay in float.
         weights, activations, granularity: the user's defaults, None for the target's. Granularity
             ``"model"`` is one scale for all weights of layers and one for all activations.
     """
@@ -47,6 +48,7 @@ class QuantPlan:
     kept_float: dict[str, str] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
     precisions: dict[str, str] = field(default_factory=dict)
+    latency_aware: bool = False
     weights: str | None = None
     activations: str | None = None
     granularity: str | None = None

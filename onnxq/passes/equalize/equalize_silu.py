@@ -47,7 +47,7 @@ class EqualizeSiLU(Pass):
     When it declines
         y, or what is added to it, is an output of the graph or reaches an operator that does not
         treat channels apart or has no stored weights; weights are shared, or have one scale for
-        all channels; the layers are faster in float (see 'keep-faster-float'); ranges are within 8:1; or the noise predicted from ranges would not go down.
+        all channels; the layers are faster in float (see 'keep-faster-float'); ranges are within 2:1; or the noise predicted from ranges would not go down.
 
     Numerics
         The same function up to rounding in float32. 255/a is an integer, so that k is exact in
@@ -67,7 +67,7 @@ class EqualizeSiLU(Pass):
     preserves: ClassVar[float | None] = 1e-4
 
     cap: float = 255.0
-    ratio: float = 8.0
+    ratio: float = 2.0
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Channel extremes of what would be scaled; nothing where there is no SiLU."""
@@ -129,9 +129,9 @@ class EqualizeSiLU(Pass):
 
 
 def _stays_float(model: Model, ctx: Context) -> set[str]:
-    """Names of nodes that a plan made now would leave in float, because they are faster there."""
+    """Names of nodes that 'keep-faster-float' would leave in float, were the plan made now."""
     costs = ctx.target.costs
-    if costs is None or ctx.target.integer is not None:
+    if costs is None or not ctx.plan.latency_aware or ctx.target.integer is not None:
         return set()
     ctx.learn(model)
     trial = replace(ctx, plan=QuantPlan(excluded=dict(ctx.plan.excluded)))

@@ -8,7 +8,7 @@ from typing import ClassVar
 from onnxq.graph import Model
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
-from onnxq.pipeline.latency import slower
+from onnxq.pipeline.latency import predict, slower
 from onnxq.targets.costs import Costs
 
 
@@ -30,6 +30,9 @@ class KeepFasterFloat(Pass):
         with their few channels are bound by memory and by element-wise kernels that are not
         faster on bytes; a network of these gets slower by being quantized.
 
+        Where accuracy or integers come first (``apply=false``, as in balanced and best), it only
+        warns of a plan that is predicted to be slower than float, before anything is deployed.
+
     Example
         ``keep-faster-float{speedup=1.1}``
 
@@ -46,6 +49,7 @@ class KeepFasterFloat(Pass):
         "Exact maximum a posteriori estimation for binary images".
 
     Attributes:
+        apply: whether nodes are left in float; without, a plan slower than float is warned of.
         speedup: how many times as fast as float the plan has to be, to stay as it is.
         least_ms: predicted milliseconds in float, under which nothing is changed.
         costs: the table, as ``Costs`` writes it; empty for the target's own, which is the same on
@@ -56,6 +60,7 @@ class KeepFasterFloat(Pass):
     stage: ClassVar[Stage] = Stage.PLAN
     preserves: ClassVar[float | None] = 0.0
 
+    apply: bool = True
     speedup: float = 1.1
     least_ms: float = 1.0
     costs: str = ""
@@ -64,8 +69,21 @@ class KeepFasterFloat(Pass):
         costs = Costs.parse(self.costs) if self.costs else ctx.target.costs
         if costs is None or ctx.target.integer is not None:
             return
+        if not self.apply:
+            self._warn(model, ctx, costs)
+            return
         slow = slower(model, ctx, costs, speedup=self.speedup, least_ms=self.least_ms)
         for name in slow:
             ctx.plan.excluded[name] = "predicted to be slower on integers, conversions included"
         if slow:
             plan_kernels(model, ctx)
+
+    def _warn(self, model: Model, ctx: Context, costs: Costs) -> None:
+        """Warn where the plan is predicted to be slower than float."""
+        planned, floating = (predict(model, ctx, costs, of).total for of in (None, ()))
+        if 1e3 * floating >= self.least_ms and planned > floating:
+            ctx.journal.warn(
+                f"predicted to take {planned / floating:.1f} times as long as in float: its gates "
+                "and element-wise nodes are slower on integers; --latency-aware leaves in float "
+                "what is faster there"
+            )

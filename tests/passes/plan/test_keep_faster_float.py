@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_what_is_slower_on_integers_stays_float() -> None:
     ctx = keep(COSTS, speedup=9)
     assert set(ctx.plan.nodes) == {"dense", "last", "sum", "end"}
     assert "slower on integers" in ctx.plan.kept_float["single"]
+
+
+@pytest.mark.parametrize(("speedup", "warns"), [(40.0, True), (0.5, False)])
+def test_without_apply_it_only_warns(speedup: float, warns: bool) -> None:
+    """The depthwise layer takes 40 times as long on integers, or half as long."""
+    integer = dict(COSTS.integer) | {"DepthwiseConv": Cost(0, speedup)}
+    costs = replace(COSTS, integer=integer)
+    options = f'apply=false,least_ms=0.0,costs="{costs}"'
+    _, ctx = run(CHAIN, f"plan-kernels,keep-faster-float{{{options}}}")
+    assert len(ctx.plan.nodes) == 5
+    found = [w for w in ctx.journal.warnings if "--latency-aware" in w]
+    assert bool(found) == warns
 
 
 def test_a_plan_that_is_fast_enough_stays() -> None:
