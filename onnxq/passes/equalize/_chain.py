@@ -73,6 +73,7 @@ def _follow(
         if node.op in readers and index == 0 and flat is (node.op != "Conv"):
             return Chain(source, tuple(between), node, "")
         others = any(t.name for t in node.outputs[1:])
+        others = others or (node.op == "Dropout" and present(node, 2))  # it may be training
         moves = node.op == "Flatten" or node.op.endswith("Pool")
         if index or others or (moves and flat) or not passes(node):
             return ends(f"its output reaches '{node.name or node.op}' ({node.op})")

@@ -76,7 +76,7 @@ def split(
     n, offset = (np.repeat(v, window).reshape(along) for v in (count, number - (count - 1) / 2))
     plain = np.take(weight, places, axis).astype(np.float64)
     made = (plain / n).astype(np.float32)
-    for _ in range(2):  # the offsets widen the range, and with it the step, by 1/500 at most
+    for _ in range(4):  # offsets widen the range and so the steps: by less from time to time
         made = ((plain + _steps(made, spec) * offset * (n > 1)) / n).astype(np.float32)
     gone = np.zeros(whole.shape)
     np.add.at(gone, channels, _channels(_rounded(made, spec), axis, window))

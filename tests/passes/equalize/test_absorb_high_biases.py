@@ -57,7 +57,7 @@ WHERE = {
 
 
 @pytest.mark.parametrize("case", WHERE)
-def test_the_function_is_kept_and_ranges_fall(case: str) -> None:
+def test_the_function_is_kept(case: str) -> None:
     proto = parse(WHERE[case], {"b": B[None] if "[1,3] b" in WHERE[case] else B})
     used = check_pass(PASS, proto, prepare=[MeasureShapes()])
     record = used.journal.records[-1]
