@@ -60,9 +60,7 @@ def candidates(
     return Candidates(tried, own)
 
 
-def _methods(
-    extremes: ExtremesState, plain: HistogramState, spec: QuantSpec
-) -> dict[str, QParams]:
+def _methods(extremes: ExtremesState, plain: HistogramState, spec: QuantSpec) -> dict[str, QParams]:
     ranges = {
         "minmax": extremes.bounds,
         "entropy": choose_range("entropy", extremes, plain, spec),

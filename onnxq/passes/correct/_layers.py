@@ -175,8 +175,10 @@ def _layer(node: gs.Node, ctx: Context) -> Layer | str:
 
 
 def geometry(node: gs.Node, ctx: Context) -> tuple[Reads, int, int, int] | str:
-    """How *node* reads patches: they, the output axis, the innermost axis and the groups of its
-    weight; or why they are not followed."""
+    """The patches of *node*, and the output axis, innermost axis and groups of its weight.
+
+    Or why they are not followed.
+    """
     name, weight = node.inputs[1].name, node.inputs[1]
     if len(consumers(weight)) != 1:
         return f"its weight '{name}' is shared: 'unshare-weights' gives it its own"

@@ -40,8 +40,8 @@ class LegalizeShifts(Pass):
         e_x = −3, e_w = −2, e_y = −6: n = −1. With e_y = −5, n = 0, and nothing is lost.
 
     When it declines
-        Targets that have floating point, or multiply results. Where no exponent is left to move, because the user
-        gave the scale, the model is refused.
+        Targets that have floating point, or multiply results. Where no exponent is left to move,
+        because the user gave the scale, the model is refused.
 
     Numerics
         A result whose exponent is raised to its accumulator's loses nothing but the half step

@@ -119,7 +119,9 @@ class _Proof:
 
     def _exponents(self, name: str) -> np.ndarray:
         """Exponents of the scales of *name*; 0 where they may be any."""
-        return np.array(0) if self.arithmetic.multiplier else exponents(name, self.ctx.qparams[name])
+        return (
+            np.array(0) if self.arithmetic.multiplier else exponents(name, self.ctx.qparams[name])
+        )
 
     def _product(self, node: gs.Node) -> tuple[int, int, np.ndarray]:
         x, w = node.inputs[0].name, node.inputs[1].name
@@ -144,7 +146,9 @@ class _Proof:
         names = [t.name for t in node.inputs[:2]]
         own = [int(self._exponents(n)) for n in names]
         zeros = [int(self.ctx.qparams[n].zero_point) for n in names]
-        (a, b), (c, d) = ([v - z for v in self._codes(n)] for n, z in zip(names, zeros, strict=True))
+        (a, b), (c, d) = (
+            [v - z for v in self._codes(n)] for n, z in zip(names, zeros, strict=True)
+        )
         if node.op == "Mul":
             products = (a * c, a * d, b * c, b * d)
             return min(products), max(products), np.array(sum(own))

@@ -31,8 +31,8 @@ class SearchRanges(Pass):
         Rounds one activation after the other, everything else in float, and measures the noise
         where the last integer layers write. Of those that make more than a small share of it,
         narrower and wider ranges are tried, and the one with the least noise there is taken. Where
-        ``runs`` is given, tensors near the outputs come first, for which little has to be run again,
-        then those that make most noise for what their search costs.
+        ``runs`` is given, tensors near the outputs come first, for which little has to be run
+        again, then those that make most noise for what their search costs.
 
     Why
         The error of the tensor itself misleads. Behind a pooled tensor rounding averages out and
@@ -119,9 +119,7 @@ class SearchRanges(Pass):
         seen: dict[str, dict[float, tuple[float, QParams]]] = {name: {} for name in now}
         wanted: dict[str, tuple[float, ...]] = dict.fromkeys(now, (1.0, *_COARSE))
         for _ in range(2):
-            trials = [
-                (g, f, self._scaled(g, f, ctx)) for g in groups for f in wanted[g.rounded[0]]
-            ]
+            trials = [(g, f, self._scaled(g, f, ctx)) for g in groups for f in wanted[g.rounded[0]]]
             variants = [_variant(g, {g.rounded[0]: q}) for g, _, q in trials]
             noise = bench.noise(ctx, variants, self.samples).tolist()
             for (group, factor, q), found in zip(trials, noise, strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import attribute, constant_value, insert_node, remove_node
+from onnxq.graph import attribute, insert_node, remove_node
 from onnxq.passes.emit._coded import Coded, Written, read, stored
 from onnxq.passes.emit._qlinear import MICROSOFT, Left, Rewriter, check_kinds, sole_user
 
@@ -98,7 +98,7 @@ def _transposed(to: Rewriter, weight: Coded) -> Coded:
 def _as_conv(
     to: Rewriter, node: gs.Node, x: Coded, weight: Coded, bias: gs.Tensor, y: Written
 ) -> None:
-    """x · wᵀ + b as a convolution [out, in, 1, 1] of an image of one pixel: codes are the same."""
+    """X · wᵀ + b as a convolution [out, in, 1, 1] of an image of one pixel: codes are the same."""
     codes = np.asarray(weight.codes.values)[:, :, None, None]
     kernel = to.constant(f"{weight.codes.name}__1x1", codes)
     pixel, image = (to.variable(f"{node.name}__{k}", x.kind) for k in ("pixel", "image"))

@@ -29,7 +29,7 @@ MICROSOFT = "com.microsoft"
 _CLIP_OF_BYTES = 12
 
 
-class Left(Exception):
+class Left(Exception):  # noqa: N818 (no error: a node that stays)
     """Why a node is left between DequantizeLinear and QuantizeLinear."""
 
 

@@ -90,8 +90,8 @@ class _Writer:
         if bias is not None:
             steps.append(("Add", f"{name}__add", [last, bias], result, {}))
         node.outputs.clear()
-        for op, label, inputs, output, attrs in steps:
-            label = label if label == name else self.model.unique_name(label)
+        for op, wanted, inputs, output, attrs in steps:
+            label = wanted if wanted == name else self.model.unique_name(wanted)
             self.scope.insert(node, op, inputs, [output], attrs, name=label)
         self.scope.remove(node)
 

@@ -106,6 +106,6 @@ class ToQoperator(Pass):
         for op in unused:
             for node in list(model.graph.nodes):
                 result = node.outputs[0] if node.outputs else None
-                if node.op == op and result is not None and not consumers(result):
-                    if not model.is_output(result):
-                        remove_node(model, node)
+                unread = result is not None and not consumers(result)
+                if node.op == op and unread and not model.is_output(result):
+                    remove_node(model, node)

@@ -6,9 +6,10 @@ behind the layer, up to a constant,
     N(a) = Σ_tensors (max_c a_c R_c / 255)² · Σ_oc (w_oc / a_c)²
          + Σ_o (max_c |w_oc| / a_c / L)² · Σ_c a_c² E[y_c²]
 
-when y'_c = a_c · y_c and w'_oc = w_oc / a_c, with L the largest code of a weight. The second term is absent where a weight has a step
-for each input channel, as in depthwise layers. Scaling by the inverse range, a_c ∝ 1 / R_c, makes
-the first smallest; how far to go, a_c ∝ R_c^-α, is found by trying.
+when y'_c = a_c · y_c and w'_oc = w_oc / a_c, with L the largest code of a weight. The second term
+is absent where a weight has a step for each input channel, as in depthwise layers. Scaling by the
+inverse range, a_c ∝ 1 / R_c, makes the first smallest; how far to go, a_c ∝ R_c^-α, is found by
+trying.
 Sources: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
 Correction", section 4.1; the exponent as in Xiao et al. 2022, "SmoothQuant", section 4.
 """

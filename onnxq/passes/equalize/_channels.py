@@ -199,7 +199,9 @@ class Channels:
                 self._freeze(node, inputs[:1])
             else:
                 self.readers.append(Reader(node, own))
-                if not np.isin(own, np.concatenate([own[:0], *(r.ids for r in self.rounded)])).all():
+                if not np.isin(
+                    own, np.concatenate([own[:0], *(r.ids for r in self.rounded)])
+                ).all():
                     self.round(node.inputs[0], inputs[0])
         self._freeze(node, inputs[1:])
         silu = self._silu(node) if node.op == "Conv" else None
@@ -235,7 +237,7 @@ class Channels:
         self._carry(tensor, whole)
 
     def _own(self, node: gs.Node) -> bool:
-        """Whether the weight of *node* is one matrix or kernel, for it alone; and its bias stored."""
+        """Whether the weight of *node* is one matrix or kernel, its own, and its bias stored."""
         weight = node.inputs[1]
         rank = len(weight.shape) if is_constant(weight) else 0
         bias = not present(node, 2) or is_constant(node.inputs[2])

@@ -106,7 +106,7 @@ def output_axis(node: gs.Node) -> int:
 
 
 def spread_columns(node: gs.Node, factors: Array) -> Array:
-    """*factors* of the channels that *node*, a linear layer, reads, shaped to multiply its weight."""
+    """*factors* of the channels that the linear *node* reads, shaped to multiply its weight."""
     weight = node.inputs[1]
     rank = len(weight.shape)
     if node.op != "Conv":

@@ -1,8 +1,8 @@
 """What rounding leaves of a layer's outputs on real samples, for any factors of its channels.
 
 With factors a of the input channels and b of the output channels a layer has the weights
-``b_o w_oc / a_c`` and reads ``a_c x_c``. Both are rounded as planned, and the result in the units of
-before is compared with the exact one::
+``b_o w_oc / a_c`` and reads ``a_c x_c``. Both are rounded as planned, and the result in the units
+of before is compared with the exact one::
 
     noise(a, b) = Σ_o g_o (Q(a x) · Q(b_o w_o / a) / b_o − x · w_o)² / Σ_o g_o (x · w_o)²
 
@@ -77,7 +77,7 @@ class Measured:
     extremes: tuple[Array, Array] | None = None
 
     def noise(self, a: Array | None, b: Array | None, *, held: bool = False) -> float:
-        """noise(a, b); None stands for factors of 1.
+        """The noise with factors *a* and *b*; None stands for factors of 1.
 
         Ranges are those of the fitted patches in any case.
         """
@@ -174,6 +174,7 @@ class Measured:
             return values
         return np.take(values, self.outputs, axis)
 
+
 def nearest(
     x: Patches, scale: NDArray[np.float32], zero: NDArray[np.int64], spec: QuantSpec
 ) -> Patches:
@@ -230,10 +231,11 @@ def measured(nodes: Iterable[gs.Node], model: Model, ctx: Context) -> Mapping[in
         if node.op == "ConvTranspose":
             gains = np.repeat(gains, rows_of(node).shape[2])
         chosen = None
-        if weights is not None and isinstance(weights.granularity, PerAxis):
-            if groups_of(node) == 1 and outputs > _OUTPUTS and node.op != "ConvTranspose":
-                chosen = np.linspace(0, outputs - 1, _OUTPUTS).astype(np.int64)
-                gains = gains[chosen]
+        by_row = weights is not None and isinstance(weights.granularity, PerAxis)
+        alone = groups_of(node) == 1 and node.op != "ConvTranspose"
+        if by_row and alone and outputs > _OUTPUTS:
+            chosen = np.linspace(0, outputs - 1, _OUTPUTS).astype(np.int64)
+            gains = gains[chosen]
         result[key] = Measured(node, fitted, kept, activation_spec(ctx), weights, gains, chosen)
     return result
 

@@ -96,7 +96,7 @@ def rows_of_pairs(chosen: list[Pair], channels: Channels, ctx: Context) -> list[
 def choose_factors(
     pair: Pair, rows: list[Rows], roots: Ids, ctx: Context, cap: float
 ) -> tuple[Array, float, float]:
-    """s [n] of *pair*, and noise to signal on rows held out without and with it."""
+    """S [n] of *pair*, and noise to signal on rows held out without and with it."""
     spec = activation_spec(ctx)
     q, k, *held = rows
     seen = np.concatenate([q, held[0]]), np.concatenate([k, held[1]])

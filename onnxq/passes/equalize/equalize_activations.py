@@ -103,7 +103,7 @@ class EqualizeActivations(Pass):
         return open_, closed
 
     def _paired(self, block: Block, channels: Channels) -> bool:
-        """Whether *block* is one side of a pair, about which ``_pair`` says what there is to say."""
+        """Whether *block* is one side of a pair, which ``_pair`` is about."""
         return self.pairs and any(
             np.isin(block.members, ids).any() for _, *both in channels.pairs for ids in both
         )
@@ -111,9 +111,7 @@ class EqualizeActivations(Pass):
     def _migrate(self, channels: Channels, open_: list[Block], a: Array, ctx: Context) -> None:
         layers = Layers(channels, open_, ctx)
         seen = {n: ctx.statistics.get(n, o) for n, o in _observed(open_, ctx).items()}
-        layers.cover(
-            {n: (_finite(s.low), _finite(s.high)) for n, s in seen.items()}
-        )
+        layers.cover({n: (_finite(s.low), _finite(s.high)) for n, s in seen.items()})
         for block in open_:
             chosen, strength = migrate(block, layers, a, self.cap)
             whole = a.copy()

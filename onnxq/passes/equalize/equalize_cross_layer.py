@@ -30,11 +30,11 @@ class EqualizeCrossLayer(Pass):
         the layers that read them by a: Conv, ConvTranspose, Gemm, MatMul. In between,
         ``f(a · x) = a · f(x)`` holds for ReLU, LeakyReLU, PReLU, pooling, padding with zeros,
         resizing, joins, splits, slices, turned axes and reshaping; a stored summand is scaled too,
-        and channels that meet in a sum share a factor. ReLU6 and the like, ``clip(x, 0, h)``, stay as they are:
-        a channel that reached R ≤ h on the calibration data gets at most a = h / R, so that no
-        value that was seen is cut. Weights with one scale for all channels are evened out too, in
-        front and behind, with factors below 1 as well; where scales are powers of two, what is
-        widest is brought up to one.
+        and channels that meet in a sum share a factor. ReLU6 and the like, ``clip(x, 0, h)``, stay
+        as they are: a channel that reached R ≤ h on the calibration data gets at most a = h / R, so
+        that no value that was seen is cut. Weights with one scale for all channels are evened out
+        too, in front and behind, with factors below 1 as well; where scales are powers of two, what
+        is widest is brought up to one.
 
     Why
         A tensor has one step, which its widest channel sets. Where ranges differ a hundred times,

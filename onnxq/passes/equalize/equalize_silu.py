@@ -47,7 +47,9 @@ class EqualizeSiLU(Pass):
     When it declines
         y, or what is added to it, is an output of the graph or reaches an operator that does not
         treat channels apart or has no stored weights; weights are shared, or have one scale for
-        all channels; the layers are faster in float (see 'keep-faster-float'); ranges are within 2:1; or the noise predicted from ranges would not go down.
+        all channels; the layers will stay in float because they are faster there (see
+        'keep-faster-float'); ranges are within 2:1; or the noise predicted from ranges would not go
+        down.
 
     Numerics
         The same function up to rounding in float32. 255/a is an integer, so that k is exact in

@@ -138,9 +138,7 @@ def _drop(scope: Scope, node: gs.Node) -> None:
             _drop(scope, one)
 
 
-def _fold(
-    conv: gs.Node, scope: Scope, source: gs.Tensor, phases: list[tuple[int, int]]
-) -> None:
+def _fold(conv: gs.Node, scope: Scope, source: gs.Tensor, phases: list[tuple[int, int]]) -> None:
     weight = np.asarray(constant_value(conv.inputs[1]))
     outputs, joined, height, width = weight.shape
     channels = joined // 4

@@ -28,9 +28,9 @@ class OverrideTensors(Pass):
 
     What it does
         Takes scales from another tool: encodings of AIMET or QNN (JSON), JSON of PPQ, a
-        calibration cache of TensorRT. Or reads a TOML file with one table a tensor (a name or a glob; where several match, each
-        adds to those before it); the keys ``dtype``,
-        ``symmetric``, ``narrow_range``, ``granularity`` ("tensor", "channel" with ``axis``) and
+        calibration cache of TensorRT. Or reads a TOML file with one table a tensor (a name or a
+        glob; where several match, each adds to those before it); the keys ``dtype``, ``symmetric``,
+        ``narrow_range``, ``granularity`` ("tensor", "channel" with ``axis``) and
         ``range`` ([low, high], instead of a calibrated one) replace what was planned.
 
     Why

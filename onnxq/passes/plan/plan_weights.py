@@ -10,7 +10,7 @@ from onnxq.graph import Model
 from onnxq.passes.plan._weights import candidates, size_of
 from onnxq.pipeline import Context, NodePlan, Pass, Stage
 from onnxq.pipeline.weight_sites import STORED, run_of
-from onnxq.quant import DType, QuantSpec, dtype
+from onnxq.quant import INT8, DType, QuantSpec, dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,8 @@ class PlanWeights(Pass):
 
     Numerics
         Tables have a format of their own, and whole rows: a row is handed on as it is, no sum
-        evens its errors out, and runtimes take rows of bytes alone. Symmetric: the zero point is 0. Else codes are unsigned and each block has a zero point.
+        evens its errors out, and runtimes take rows of bytes alone. Symmetric: the zero point is 0.
+        Else codes are unsigned and each block has a zero point.
 
     Source
         ONNX operator DequantizeLinear-21 (block_size); Dettmers and Zettlemoyer 2022, "The case
@@ -53,9 +54,9 @@ class PlanWeights(Pass):
     stage: ClassVar[Stage] = Stage.PLAN
     preserves: ClassVar[float | None] = 0.0
 
-    weights: DType = dtype("int8")
+    weights: DType = INT8
     block: int = 0
-    tables: DType = dtype("int8")
+    tables: DType = INT8
     symmetric: bool = True
     min_values: int = 256
 

@@ -69,7 +69,8 @@ class SetPrecision(Pass):
                 )
             for name in select(model, pattern):
                 chosen[name] = precision, entry
-        for name, (precision, entry) in chosen.items():
+        for name, (asked, entry) in chosen.items():
+            precision = asked
             if precision in ("4", "16"):
                 rule = ctx.target.rules.get(nodes[name].op)
                 index = None if rule is None or rule.role is not Role.COMPUTE else rule.weight

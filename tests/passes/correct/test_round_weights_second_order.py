@@ -45,11 +45,14 @@ def test_pairs_of_bytes_keep_their_limit() -> None:
     recipe = "plan-dynamic{min_values=1},round-weights{method=mse},round-weights-second-order"
     _, ctx = run(TEXT, recipe, data=samples(TEXT), target="x86-avx2")
     codes = np.asarray(ctx.integers["w"]).astype(int)
-    assert np.abs(codes[0::2] + codes[1::2])[np.sign(codes[0::2]) == np.sign(codes[1::2])].max() <= 128
+    assert (
+        np.abs(codes[0::2] + codes[1::2])[np.sign(codes[0::2]) == np.sign(codes[1::2])].max() <= 128
+    )
 
 
 def test_what_is_not_observed_is_left() -> None:
-    text = """g (float[4,48] x, bool c) => (float[4,6] y, float[4,6] z) <float[48,6] w, float[48,6] v>
+    text = """g (float[4,48] x, bool c) => (float[4,6] y, float[4,6] z)
+        <float[48,6] w, float[48,6] v>
         { [if] y = If (c) <then_branch = left () => (float[4,6] p) { [in] p = MatMul (x, v) },
                            else_branch = right () => (float[4,6] q) { [neg] q0 = MatMul (x, w)
                                                                      [to] q = Neg (q0) }>

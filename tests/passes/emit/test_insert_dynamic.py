@@ -43,11 +43,12 @@ def test_gemm_keeps_alpha_beta_and_bias() -> None:
 def test_bodies_have_their_own() -> None:
     text = """g (float[2,8] x, bool c) => (float[2,4] y) <float[8,4] w>
         { [if] y = If (c) <then_branch = left () => (float[2,4] p) { [in] p = MatMul (x, w) },
-                           else_branch = right () => (float[2,4] q) { [out] q = MatMul (x, w) }> }"""
+                           else_branch = right () => (float[2,4] q) { [out] q = MatMul (x, w) }>
+        }"""
     model, _ = run(text, RECIPE)
     proto = model.to_proto()
     bodies = [a.g for a in proto.graph.node[0].attribute]
-    assert [[n.op_type for n in g.node][0] for g in bodies] == ["DynamicQuantizeLinear"] * 2
+    assert [g.node[0].op_type for g in bodies] == ["DynamicQuantizeLinear"] * 2
     assert [t.name for t in proto.graph.initializer].count("w__q") == 1, "codes are stored once"
     for c in (True, False):
         feed = {"x": np.ones((2, 8), np.float32), "c": np.array(c)}

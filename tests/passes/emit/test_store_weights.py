@@ -8,7 +8,9 @@ from tests.passes.golden import outputs, parse, same_graph
 from tests.passes.stages import run
 
 RECIPE = "plan-weights{%s},round-weights,store-weights{load_below_mb=%s}"
-CONV = """g (float[1,4,6,6] x) => (float[1,8,4,4] y) <float[8,4,3,3] w> { [conv] y = Conv (x, w) }"""
+CONV = (
+    """g (float[1,4,6,6] x) => (float[1,8,4,4] y) <float[8,4,3,3] w> { [conv] y = Conv (x, w) }"""
+)
 GEMM = """g (float[2,64] x) => (float[2,8] y) <float[8,64] w, float[8] b>
     { [gemm] y = Gemm <transB = 1, alpha = 0.5> (x, w, b) }"""
 GATHER = "g (int64[3] i) => (float[3,16] y) <float[32,16] w> { [take] y = Gather (w, i) }"

@@ -9,7 +9,8 @@ from onnxq.pipeline.weight_sites import DYNAMIC_LINEAR, DYNAMIC_LSTM
 from onnxq.quant import PerBlock, QuantSpec
 from tests.passes.stages import run
 
-LAYERS = """g (float[2,8] x, float[3,2,8] s, float[8,4] k, bool c) => (float[2,4] y, float[3,1,2,4] h)
+LAYERS = """g (float[2,8] x, float[3,2,8] s, float[8,4] k, bool c)
+    => (float[2,4] y, float[3,1,2,4] h)
     <float[8,8] w, float[4,8] v, float[4] b, float[1,16,8] wl, float[1,16,4] rl>
     { [mm] a = MatMul (x, w)  [gemm] y0 = Gemm <transB = 1> (a, v, b)
       [computed] z = MatMul (a, k)

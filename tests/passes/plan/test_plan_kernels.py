@@ -107,5 +107,11 @@ def test_one_scale_for_the_model() -> None:
     assert "Relu" in [n.op for n in model.nodes()], "the shared codes reach below zero"
     stored = {n.inputs[1].name for n in model.nodes() if n.op == "DequantizeLinear"}
     assert len(stored) == 3, "scales: activations, weights, and the bias between them"
-    _, one = run(CHAIN, recipe, target="x86-vnni", data=data, weights={"w": 9 * np.ones((4, 3, 1, 1), np.float32)})
+    _, one = run(
+        CHAIN,
+        recipe,
+        target="x86-vnni",
+        data=data,
+        weights={"w": 9 * np.ones((4, 3, 1, 1), np.float32)},
+    )
     assert float(one.qparams["v"].scale) > 0.05, "the largest weights decide"

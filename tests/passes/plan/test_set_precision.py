@@ -18,7 +18,9 @@ TEXT = """g (float[1,3,4,4] x) => (float[1,3,4,4] y)
 def test_precisions_are_planned() -> None:
     layers = ("*=4", "head=8", "mid=16", "tail=float", "big=16")
     _, ctx = run(TEXT, [SetPrecision(layers=layers), PlanKernels()], target="x86")
-    formats = {n: s.dtype.name for n in "wvut" if isinstance(s := ctx.plan.tensors.get(n), QuantSpec)}
+    formats = {
+        n: s.dtype.name for n in "wvut" if isinstance(s := ctx.plan.tensors.get(n), QuantSpec)
+    }
     assert formats == {"w": "int8"}
     assert ctx.plan.precisions == {"head": "8", "mid": "16"}
     assert "float16" in ctx.plan.kept_float["mid"]
