@@ -19,7 +19,7 @@ from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
-from onnxq.api.without_data import check_made_up, without_data
+from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
@@ -103,7 +103,8 @@ def quantize(
         overrides: a TOML file with one table a tensor.
         preprocess: how images become inputs, for folders of images.
         providers: ONNX Runtime execution providers, in order.
-        statistics: a file of measured statistics, reused where it fits, else written.
+        statistics: a file of measured statistics, reused where it fits, else written. Passes that
+            run the model for more than statistics are left out then, and the report says so.
         report_data: samples for the report, instead of those held out from *data*.
         report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also
             each layer's isolated error, where it comes from, and statistics of tensors, which
@@ -149,6 +150,7 @@ def quantize(
     recipe = recipe_of(mode, recipe)
     excluded = (*exclude, *excluded_by(exclude_from))
     chosen = parse_providers(providers)
+    left_out: list[str] = []
     if mode == "static":
         refuse(mode, {"block": block, "asymmetric": asymmetric}, profile, data)
         changes = Changes(
@@ -165,7 +167,10 @@ def quantize(
         )
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
-        steps, left_out = without_data(steps, calibration) if data_free else (steps, [])
+        if data_free:
+            steps, left_out = without_data(steps, calibration)
+        elif statistics is not None:
+            steps, left_out = without_runs(steps)
     else:
         useless = {
             "calibration": calibration, "activations": activations, "overrides": overrides,
@@ -213,6 +218,7 @@ def quantize(
         ctx = Context(target=planned_for, plan=first_plan(steps, loose))
         run.serve(ctx)
         ctx.keeps_statistics = statistics is not None or run is data
+        ctx.statistics_only = statistics is not None
         # equalization keeps the function on values within estimated ranges: synthetic ones are not
         compare = None if data_free else run.compare
         PassManager(before, progress=progress, compare=compare).run(work, ctx)

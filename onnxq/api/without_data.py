@@ -77,25 +77,42 @@ def without_data(recipe: Recipe, method: str | None) -> tuple[Recipe, list[str]]
     Raises:
         OptionError: methods are to be compared on samples.
     """
-    passes: list[Pass] = []
-    left: list[str] = []
-    for given in recipe.passes:
-        if isinstance(given, ChooseRanges) and "auto" in (method, given.method):
-            raise OptionError(
-                "calibration 'auto' compares methods on samples, and there are none",
-                hint="--calibration mse",
-            )
-        whole = method is None and isinstance(given, ChooseRanges)
-        one = ChooseRanges(method="minmax") if whole else given
-        if not one.needs_samples:
-            passes.append(one)
-            continue
-        left.append(one.name)
-        if one.name == "correct-biases-empirical" and CorrectBiases() not in recipe.passes:
-            passes.append(CorrectBiases())
+    given = [p for p in recipe.passes if isinstance(p, ChooseRanges)]
+    if "auto" in (method, *(p.method for p in given)):
+        raise OptionError(
+            "calibration 'auto' compares methods on samples, and there are none",
+            hint="--calibration mse",
+        )
+    kept, left = _without_runs(recipe)
+    whole = ChooseRanges(method="minmax")
+    passes = [whole if method is None and isinstance(p, ChooseRanges) else p for p in kept]
     names = [p.name for p in passes]
     if NoteBatchNorm.name not in names:
         at = next((i for i, p in enumerate(passes) if p.stage >= Stage.FUSE), len(passes))
         passes.insert(at, NoteBatchNorm())
     notes = [f"data-free: left out, for it needs samples: {', '.join(left)}"] if left else []
     return replace(recipe, passes=tuple(passes)), notes
+
+
+def without_runs(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """*recipe* for kept statistics, and notes: passes that would run the model again are left out.
+
+    So another choice of nodes, formats or ranges needs no run.
+    """
+    passes, left = _without_runs(recipe)
+    notes = [f"--statistics: left out, for it runs the model again: {', '.join(left)}"]
+    return replace(recipe, passes=tuple(passes)), notes if left else []
+
+
+def _without_runs(recipe: Recipe) -> tuple[list[Pass], list[str]]:
+    """Passes that need no samples beyond statistics, and names of the others."""
+    passes: list[Pass] = []
+    left: list[str] = []
+    for one in recipe.passes:
+        if not one.needs_samples:
+            passes.append(one)
+            continue
+        left.append(one.name)
+        if one.name == "correct-biases-empirical" and CorrectBiases() not in recipe.passes:
+            passes.append(CorrectBiases())
+    return passes, left

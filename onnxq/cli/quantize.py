@@ -142,7 +142,11 @@ def quantize(
     input_range: InputRange = None,
     statistics: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Reuse or write statistics.", rich_help_panel=_DATA),
+        typer.Option(
+            metavar="FILE",
+            help="Reuse or write; what needs more runs is left out.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     providers: Annotated[
         str | None,

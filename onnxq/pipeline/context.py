@@ -73,6 +73,7 @@ class Context:
         keeps_statistics: whether what is measured is kept for other choices, which then should
             not need another run.
         estimated: whether ``measure`` answers from moments, without samples.
+        statistics_only: whether passes run the model for nothing but statistics that can be kept.
     """
 
     target: Target
@@ -90,6 +91,7 @@ class Context:
     measure: Observe | None = None
     probe: Probe | None = None
     keeps_statistics: bool = False
+    statistics_only: bool = False
     estimated: bool = False
 
     def observe(self, model: Model, wanted: Wanted) -> Statistics:

@@ -54,7 +54,9 @@ def test_scales_come_back(to: str, target: str, tmp_path: Path) -> None:
     again = quantized(beside, tmp_path / "again.onnx", target, overrides=file)
     assert grids(tmp_path / "again.onnx") == grids(tmp_path / "q.onnx")
     one, two = (Session(str(tmp_path / n)).run(FEED)["logits"] for n in ("q.onnx", "again.onnx"))
-    np.testing.assert_allclose(one, two, atol=2 * float(np.abs(one).max()) / 255)
+    np.testing.assert_allclose(
+        one, two, atol=6 * float(np.abs(one).max()) / 255
+    )  # two codes, powers of two
     assert not [w for w in again.report["warnings"] if "has no tensor" in w]
 
 

@@ -157,7 +157,7 @@ def test_what_the_report_recommends_is_applied(tmp_path: Path) -> None:
         original, feeds, held, overrides=spoilt, exclude_from=path, report_detail="basic"
     )
     (output,) = mended.report["summary"]["outputs"]
-    assert output["sqnr_db"] == pytest.approx(found[-1]["predicted_sqnr_db"], abs=1.0)
+    assert output["sqnr_db"] == pytest.approx(found[-1]["predicted_sqnr_db"], abs=1.5)
 
 
 def test_noted_factors_belong_to_what_they_fit() -> None:

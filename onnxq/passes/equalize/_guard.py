@@ -25,9 +25,9 @@ def settle(
 
     Powers that are tried are 1, ¾, ½ and 0, block by block, on samples. Yields the blocks that
     end with 0, with the noise to signal that they leave and what their factors would have left.
-    Nothing changes where there are no samples.
+    Nothing changes where there are no samples, or they are not to be run for this.
     """
-    if ctx.measure is None or ctx.estimated or not chosen:
+    if ctx.measure is None or ctx.estimated or ctx.statistics_only or not chosen:
         return
     layers = Layers(channels, chosen, ctx)
     for block in chosen:

@@ -47,7 +47,7 @@ class FuseFocus(Pass):
 
     name: ClassVar[str] = "fuse-focus"
     stage: ClassVar[Stage] = Stage.FUSE
-    preserves: ClassVar[float | None] = 1e-5
+    preserves: ClassVar[float | None] = 1e-4
 
     def run(self, model: Model, ctx: Context) -> None:
         """Fold every Focus that can be."""
