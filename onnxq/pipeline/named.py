@@ -38,7 +38,7 @@ RECIPES: dict[str, str] = {
     "best": (
         f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
-        f"round-by-reconstruction,correct-biases-empirical,quantize-biases,{_EMIT}"
+        f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),
     "dynamic-fast": f"{_PREPARE},plan-dynamic,plan-weights,round-weights,{_DYNAMIC}",
     "dynamic": f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},{_DYNAMIC}",

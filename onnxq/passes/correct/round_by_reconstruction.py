@@ -57,6 +57,8 @@ class RoundByReconstruction(Pass):
         Scales and zero points stay. Every patch counts by the inverse of its energy (and that of
         all): a few places with values far beyond the others would rule least squares. Mean errors
         are taken off as in ``correct-biases-empirical``, in the run and in the fit.
+        It is in no recipe: what it wins layer by layer on samples held out it can lose at the
+        outputs (mobilenetv2, 4 bits: 13.2 dB without, 11.5 dB with it).
 
     Source
         Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training Quantization" (AdaRound,
