@@ -8,6 +8,7 @@ threads, processes and machines and give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
@@ -45,3 +46,11 @@ class Observer(Protocol[S]):
 
 
 AnyObserver = Observer[Any]
+
+
+def gathered(wanted: Iterable[tuple[str, AnyObserver]]) -> dict[str, tuple[AnyObserver, ...]]:
+    """By tensor, its observers, each once, in the order of *wanted*."""
+    found: dict[str, dict[AnyObserver, None]] = {}
+    for tensor, observer in wanted:
+        found.setdefault(tensor, {})[observer] = None
+    return {tensor: tuple(observers) for tensor, observers in found.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.quant.patches import Reads
+from onnxq.quant.patches import Reads, finite_patches
 
 Array = NDArray[np.float32]
 
@@ -105,10 +105,7 @@ class PatchMoments:
 
     def look(self, x: NDArray[Any], low: float = 0.0, high: float = 0.0) -> Moments | Array:
         """The patches of one sample, or their sums, which is smaller; extremes do not matter."""
-        found = self.reads.patches(np.asarray(x, np.float32), self.most)
-        whole = np.isfinite(found).all(axis=(0, 2))
-        if not whole.all():
-            found = found[:, whole]
+        found = finite_patches(self.reads, x, self.most)
         return found if found.shape[1] < found.shape[2] else _sums(found)
 
     def join(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.quant.patches import Reads
+from onnxq.quant.patches import Reads, finite_patches
 
 Patches = tuple[tuple[int, NDArray[np.float32]], ...]
 """By sample number, ascending, its patches: float32 [groups, patches, K]."""
@@ -17,23 +17,27 @@ Patches = tuple[tuple[int, NDArray[np.float32]], ...]
 
 @dataclass(frozen=True)
 class PatchSamples:
-    """A few patches of each sample, finite ones.
+    """A few patches of each sample.
 
-    Memory grows with the number of samples: 4 · groups · most · K bytes each. It is for runs over a
-    few samples (``Context.observe_apart``).
+    Of two tensors of one shape the same places are taken. Memory grows with the number of samples:
+    4 · groups · most · K bytes each. It is for runs over a few samples
+    (``Context.observe_apart``).
 
     Attributes:
         reads: which values belong to a patch.
         most: most patches of one sample.
+        finite: whether patches with values that are not finite are left out; where those of two
+            tensors belong together, they must not be.
     """
 
     reads: Reads
     most: int = 16
+    finite: bool = True
 
     @property
     def key(self) -> str:
         """Name of the measurement."""
-        return f"patch-samples{{reads={self.reads},most={self.most}}}"
+        return f"patch-samples{{reads={self.reads},most={self.most},finite={self.finite}}}"
 
     @property
     def passing(self) -> bool:
@@ -42,7 +46,7 @@ class PatchSamples:
 
     @property
     def shaped(self) -> bool:
-        """True: values that are not finite come as NaN in their place; their patches are left."""
+        """True: values that are not finite come as NaN in their place."""
         return True
 
     def init(self) -> Patches:
@@ -55,8 +59,9 @@ class PatchSamples:
 
     def look(self, x: NDArray[Any], low: float = 0.0, high: float = 0.0) -> NDArray[np.float32]:
         """The patches of one sample; its extremes do not matter."""
-        found = self.reads.patches(np.asarray(x, np.float32), self.most)
-        return found[:, np.isfinite(found).all(axis=(0, 2))]
+        if self.finite:
+            return finite_patches(self.reads, x, self.most)
+        return np.asarray(self.reads.patches(np.asarray(x, np.float32), self.most))
 
     def join(self, state: Patches, found: Sequence[tuple[int, NDArray[np.float32]]]) -> Patches:
         """*state* with what ``look`` found in some samples."""

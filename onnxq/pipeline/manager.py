@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 
-from onnxq.calibrate.observer import AnyObserver
+from onnxq.calibrate.observer import gathered
 from onnxq.errors import OnnxqError, PassError
 from onnxq.graph import Model
 from onnxq.pipeline.base import Pass
@@ -112,19 +112,19 @@ class PassManager:
         for tensor in wanted:
             if tensor not in present:
                 raise PassError(f"{pass_.name}: wants statistics of '{tensor}', which is nowhere")
-        for later in self.passes[position + 1 :]:
-            for tensor, observers in later.wants(model, ctx).items():
-                if tensor in present:
-                    wanted[tensor] = _union(wanted.get(tensor, ()), observers)
+        later = (p.wants(model, ctx) for p in self.passes[position + 1 :])
+        pairs = [
+            (tensor, observer)
+            for wants in (wanted, *later)
+            for tensor, observers in wants.items()
+            if tensor in present
+            for observer in observers
+        ]
         self.progress.stage("calibrate")
-        ctx.observe(model, wanted)
+        ctx.observe(model, gathered(pairs))
         self.progress.stage(pass_.stage.name.lower())
 
 
 def options_text(pass_: Pass) -> str:
     """The options of *pass_* as in a recipe, without its name and braces."""
     return format_pass(pass_)[len(pass_.name) :].strip("{}")
-
-
-def _union(one: tuple[AnyObserver, ...], two: tuple[AnyObserver, ...]) -> tuple[AnyObserver, ...]:
-    return (*one, *(o for o in two if o not in one))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, consumers, is_constant
-from onnxq.passes.correct._drift import Biased
+from onnxq.passes.correct._drift import FLOAT, Biased, hold, take_off
+from onnxq.passes.correct._rounded import rounded_as
 from onnxq.pipeline import Context
 from onnxq.pipeline.function import copy_context
 from onnxq.pipeline.registry import get
+from onnxq.pipeline.side_by_side import side_by_side
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -38,3 +43,33 @@ def biased(node: gs.Node, ctx: Context) -> Biased | None:
     if len(consumers(bias)) != 1 or rank is None or rank < 2:
         return None
     return Biased(adder, bias, axis % rank, rank)
+
+
+def planned_biases(model: Model, ctx: Context) -> tuple[dict[str, Biased], list[gs.Node]]:
+    """By the node that adds it, the bias of each planned layer; and the layers that have none."""
+    found, without = {}, []
+    for node in model.graph.nodes:
+        if node.op in LINEAR and node.name in ctx.plan.nodes:
+            one = biased(node, ctx)
+            if one is None:
+                without.append(node)
+            else:
+                found[one.node.name] = one
+    return found, without
+
+
+def beside_float(
+    model: Model, ctx: Context, layers: Mapping[str, Biased]
+) -> tuple[onnx.ModelProto, set[str]]:
+    """The quantized model as it is now, and *model* in front of it, its names behind ``FLOAT``.
+
+    What *layers* drift by on average is taken off in the run. Also returned are the names of those
+    whose mean is plain, see ``take_off``.
+    """
+    twin = emitted(model, ctx).to_proto()
+    if ctx.target.integer is not None:
+        rounded_as(twin, ctx.target.integer.rounding)
+    joined = side_by_side(twin, model.to_proto(), FLOAT)
+    plain = take_off(joined, layers)
+    hold(joined, {n.name for n in model.graph.nodes if n.op in LINEAR} - layers.keys())
+    return joined, plain

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from onnxq.calibrate.channel_means import ChannelMeans
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model, constant_value
-from onnxq.passes.correct._drift import ERROR, FLOAT, LEAST, SQUARE, WEIGHT, hold, take_off
-from onnxq.passes.correct._emitted import LINEAR, biased, emitted
-from onnxq.passes.correct._rounded import rounded_as
+from onnxq.passes.correct._drift import ERROR, LEAST, SQUARE, WEIGHT
+from onnxq.passes.correct._emitted import beside_float, planned_biases
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.pipeline.side_by_side import side_by_side
 from onnxq.quant import Rounding
 
 
@@ -70,23 +68,12 @@ class CorrectBiasesEmpirical(Pass):
     samples: int = 32
 
     def run(self, model: Model, ctx: Context) -> None:
-        layers = {}
-        for node in model.graph.nodes:
-            if node.op not in LINEAR or node.name not in ctx.plan.nodes:
-                continue
-            found = biased(node, ctx)
-            if found is None:
-                ctx.decline(node, "it has no constant bias of its own")
-            else:
-                layers[found.node.name] = found
+        layers, without = planned_biases(model, ctx)
+        for node in without:
+            ctx.decline(node, "it has no constant bias of its own")
         if not layers:
             return
-        twin = emitted(model, ctx).to_proto()
-        if ctx.target.integer is not None:
-            rounded_as(twin, ctx.target.integer.rounding)
-        joined = side_by_side(twin, model.to_proto(), FLOAT)
-        plain = take_off(joined, layers)
-        hold(joined, {n.name for n in model.graph.nodes if n.op in LINEAR} - layers.keys())
+        joined, plain = beside_float(model, ctx, layers)
         wanted = {
             prefix + name: (ChannelMeans(layer.axis),)
             for name, layer in layers.items()

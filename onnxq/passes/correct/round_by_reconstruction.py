@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.calibrate.patch_rows import PatchRows, PatchRowsState
+from onnxq.calibrate.observer import gathered
+from onnxq.calibrate.patch_samples import Patches, PatchSamples
 from onnxq.graph import Model, constant_value, consumers
-from onnxq.passes.correct._drift import FLOAT, hold, take_off
-from onnxq.passes.correct._emitted import LINEAR, biased, emitted
+from onnxq.passes.correct._drift import FLOAT
+from onnxq.passes.correct._emitted import LINEAR, beside_float, planned_biases
 from onnxq.passes.correct._layers import Layer, narrow
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.eligibility import clamp
-from onnxq.pipeline.side_by_side import side_by_side
 from onnxq.quant.reconstruction import Task, compensated, reconstruct
 from onnxq.quant.second_order import Codes, by_activity, damp, descend, round_by_feedback
 
@@ -95,40 +95,26 @@ class RoundByReconstruction(Pass):
 
     def _read(
         self, layers: list[Layer], model: Model, ctx: Context
-    ) -> Iterator[tuple[Layer, PatchRowsState, PatchRowsState]]:
+    ) -> Iterator[tuple[Layer, Patches, Patches]]:
         """What *layers* read in the float model, and in the quantized one as it is now."""
-        work = emitted(model, ctx)
-        joined = side_by_side(work.to_proto(), model.to_proto(), FLOAT)
-        corrected = {}
-        for node in model.graph.nodes:
-            if node.op in LINEAR and node.name in ctx.plan.nodes:
-                one = biased(node, ctx)
-                if one is not None:
-                    corrected[one.node.name] = one
-        take_off(joined, corrected)
-        hold(joined, {n.name for n in model.graph.nodes if n.op in LINEAR} - corrected.keys())
+        joined, _ = beside_float(model, ctx, planned_biases(model, ctx)[0])
         inputs = {i.name for i in joined.graph.input}
-        reads = {n.name: n.inputs[0].name for n in work.graph.nodes if n.op in LINEAR}
-        wanted: dict[str, tuple[PatchRows, ...]] = {}
+        reads = {n.name: n.input[0] for n in joined.graph.node if n.op_type in LINEAR}
         places = []
         for layer in layers:
             most = _VALUES // (layer.groups * layer.columns * self.samples)
-            observer = PatchRows(layer.reads, int(np.clip(most, 1, 256)))
+            observer = PatchSamples(layer.reads, int(np.clip(most, 1, 256)), finite=False)
             x = layer.node.inputs[0].name
             pair = x if x in inputs else FLOAT + x, reads[layer.node.name]
             places.append((layer, pair, observer))
-            for name in pair:
-                if observer not in wanted.get(name, ()):
-                    wanted[name] = (*wanted.get(name, ()), observer)
+        wanted = gathered((name, observer) for _, pair, observer in places for name in pair)
         found = ctx.observe_apart(Model.load(joined), wanted, self.samples)
         for layer, (x, quantized), observer in places:
             yield layer, found.get(x, observer), found.get(quantized, observer)
 
-    def _round(
-        self, layer: Layer, x: PatchRowsState, quantized: PatchRowsState, ctx: Context
-    ) -> bool:
+    def _round(self, layer: Layer, x: Patches, quantized: Patches, ctx: Context) -> bool:
         """Give *layer* the codes that are best on the samples held out; whether they are others."""
-        pairs = list(zip(x.samples, quantized.samples, strict=True))
+        pairs = list(zip(x, quantized, strict=True))
         held = [p for p in pairs if p[0][0] % _FOLD == _FOLD - 1]
         fitted = [p for p in pairs if p[0][0] % _FOLD != _FOLD - 1]
         if not fitted:
@@ -138,30 +124,23 @@ class RoundByReconstruction(Pass):
             return False
         scale = layer.rows(_along(layer, ctx))[:, :, :1]
         w, now, allowed = layer.in_units(ctx), layer.codes(ctx), layer.allowed(ctx)
-        task = _task(layer, real, quant, w * scale, ctx)
-        test = _task(layer, *_joined(held), w * scale, ctx) if held else task
-        candidates = [now, *_by_feedback(w, real, quant, task.counts, allowed)]
-        errors = [float(_relative(test, task, c * scale)) for c in candidates]
-        best = int(np.argmin(errors))
+        task = _task(layer, real, quant, w * scale)
+        test = _task(layer, *_joined(held), w * scale) if held else task
+
+        def error(codes: Array) -> float:
+            """On *test*, with the bias that is right on *task*."""
+            own = replace(test, bias=task.drifted(codes * scale).bias)
+            return float(own.errors(codes * scale).sum())
+
+        best = min((now, *_by_feedback(w, real, quant, task.counts, allowed)), key=error)
         if self.steps and allowed.pair_limit is None:
-            start = candidates[best]
-            learned = reconstruct(
-                start, w, scale, allowed, task.drifted(start * scale), steps=self.steps
-            )
-            candidates.append(learned)
-            errors.append(float(_relative(test, task, learned * scale)))
-            best = int(np.argmin(errors))
-        if best == 0:
+            drifted = task.drifted(best * scale)
+            learned = reconstruct(best, w, scale, allowed, drifted, steps=self.steps)
+            best = min((best, learned), key=error)
+        if best is now:
             return False
-        layer.put(candidates[best], ctx)
+        layer.put(best, ctx)
         return True
-
-
-def _relative(test: Task, task: Task, weights: Array) -> float:
-    """Error on *test* of *weights*, with the bias that is right on *task*."""
-    own = task.drifted(weights)
-    shifted = Task(test.x, test.wanted, test.counts, own.bias, test.low, test.high)
-    return float(shifted.errors(weights).sum())
 
 
 def _by_feedback(
@@ -190,15 +169,15 @@ def _joined(
     return (real, quant) if whole.all() else (real[:, whole], quant[:, whole])
 
 
-def _task(layer: Layer, real: Array, quant: Array, weights: Array, ctx: Context) -> Task:
+def _task(layer: Layer, real: Array, quant: Array, weights: Array) -> Task:
+    """What *layer* with *weights* makes of *real*, to be made of *quant*."""
     energy = np.square(real).mean(axis=(0, 2))
     counts = 1 / (energy + energy.mean() + np.float32(1e-30))
     low, high = _clamp(layer)
     bias = np.zeros((layer.groups, 1, weights.shape[1]), np.float32)
-    if len(layer.node.inputs) > 2 and not layer.node.inputs[2].is_empty():
-        values = constant_value(layer.node.inputs[2])
-        if values is not None and values.size == bias.size:
-            bias = np.asarray(values, np.float32).reshape(bias.shape)
+    values = constant_value(layer.node.inputs[2]) if len(layer.node.inputs) > 2 else None
+    if values is not None and values.size == bias.size:
+        bias = np.asarray(values, np.float32).reshape(bias.shape)
     wanted = np.clip(real @ weights.transpose(0, 2, 1) + bias, low, high)
     return Task(quant, wanted, counts / counts.mean(), bias, low, high)
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.calibrate.patch_moments import PatchMoments, PatchMomentsState
+from onnxq.calibrate.patch_moments import PatchMomentsState
 from onnxq.graph import Model
-from onnxq.passes.correct._layers import Layer, blocks, narrow
+from onnxq.passes.correct._layers import Layer, narrow
+from onnxq.passes.correct._moments import moments
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant.second_order import (
     best_factors,
@@ -28,8 +29,6 @@ _SWEEPS = 3
 _FACTORS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35)
 _FEW_BITS = 6
 """Up to here other scales are tried and single codes moved: with 8 bits it made no difference."""
-_ELEMENTS = 25_000_000
-"""Values of second moments in memory at once; each is held twice, in 4 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +87,10 @@ class RoundSecondOrder(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         layers = narrow(model, ctx, self.bits, self.columns)
-        for block in blocks(layers, _ELEMENTS):
-            observers = {id(y): PatchMoments(y.reads, self.patches) for y in block}
-            wanted: dict[str, tuple[PatchMoments, ...]] = {}
-            for layer in block:
-                x, own = layer.node.inputs[0].name, observers[id(layer)]
-                if own not in wanted.get(x, ()):
-                    wanted[x] = (*wanted.get(x, ()), own)
-            found = ctx.observe_apart(model, wanted, self.samples)
-            for layer in block:
-                read = found.get(layer.node.inputs[0].name, observers[id(layer)])
-                if not self._round(layer, read, ctx):
-                    ctx.decline(layer.node, "no rounding lowers its error on samples held out")
+        read = moments(layers, model, ctx, samples=self.samples, patches=self.patches)
+        for layer, state in read:
+            if not self._round(layer, state, ctx):
+                ctx.decline(layer.node, "no rounding lowers its error on samples held out")
 
     def _round(self, layer: Layer, read: PatchMomentsState, ctx: Context) -> bool:
         """Give *layer* the best codes on the samples held out; whether they are others."""

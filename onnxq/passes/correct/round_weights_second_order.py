@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.calibrate.patch_moments import PatchMoments, PatchMomentsState
+from onnxq.calibrate.patch_moments import PatchMomentsState
 from onnxq.graph import Model
 from onnxq.graph.deferred import peek
-from onnxq.passes.correct._layers import Layer, blocks, geometry
+from onnxq.passes.correct._layers import Layer, geometry
+from onnxq.passes.correct._moments import moments
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import QuantSpec
 from onnxq.quant.blocks import Blocks
@@ -31,8 +32,6 @@ _DAMPING = (0.01, 0.1)
 _SWEEPS = 3
 _UNREAD: Array = np.empty(0, np.float32)
 """Weights are read when it is their turn."""
-_ELEMENTS = 25_000_000
-"""Values of second moments in memory at once; each is held twice, in 4 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,21 +78,14 @@ class RoundWeightsSecondOrder(Pass):
     columns: int = 4608
 
     def run(self, model: Model, ctx: Context) -> None:
-        for block in blocks(self._layers(model, ctx), _ELEMENTS):
-            observers = {id(y): PatchMoments(y.reads, self.patches) for y in block}
-            wanted: dict[str, tuple[PatchMoments, ...]] = {}
-            for layer in block:
-                x, own = layer.node.inputs[0].name, observers[id(layer)]
-                if own not in wanted.get(x, ()):
-                    wanted[x] = (*wanted.get(x, ()), own)
-            found = ctx.observe_apart(model, wanted, self.samples)
-            for layer in block:
-                read = found.get(layer.node.inputs[0].name, observers[id(layer)])
-                codes = _round(layer, ctx.blocks[layer.name], read)
-                if codes is None:
-                    ctx.decline(layer.node, "no rounding lowers its error on samples held out")
-                else:
-                    ctx.integers[layer.name] = codes
+        layers = self._layers(model, ctx)
+        read = moments(layers, model, ctx, samples=self.samples, patches=self.patches)
+        for layer, state in read:
+            codes = _round(layer, ctx.blocks[layer.name], state)
+            if codes is None:
+                ctx.decline(layer.node, "no rounding lowers its error on samples held out")
+            else:
+                ctx.integers[layer.name] = codes
 
     def _layers(self, model: Model, ctx: Context) -> list[Layer]:
         """Planned layers of the main graph; others are declined."""

@@ -20,6 +20,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.calibrate.observer import gathered
 from onnxq.calibrate.patch_samples import PatchSamples
 from onnxq.graph import Model, constant_value
 from onnxq.passes._reads import reads_of
@@ -207,10 +208,7 @@ def measured(nodes: Iterable[gs.Node], model: Model, ctx: Context) -> Mapping[in
     layers = {id(node): node for node in nodes}
     columns = sum(rows_of(node)[0].size * groups_of(node) for node in layers.values())
     most = int(np.clip(_VALUES // max(columns * SAMPLES, 1), _LEAST, _MOST))
-    wanted: dict[str, tuple[PatchSamples, ...]] = {}
-    for node in layers.values():
-        own, x = PatchSamples(reads_of(node), most), node.inputs[0].name
-        wanted[x] = tuple(dict.fromkeys((*wanted.get(x, ()), own)))
+    wanted = gathered((n.inputs[0].name, PatchSamples(reads_of(n), most)) for n in layers.values())
     found = ctx.observe_apart(model, wanted, SAMPLES) if wanted else ctx.statistics
     result = {}
     for key, node in layers.items():

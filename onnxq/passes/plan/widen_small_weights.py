@@ -54,12 +54,14 @@ class WidenSmallWeights(Pass):
     def run(self, model: Model, ctx: Context) -> None:
         layers = _layers(model, ctx)
         left = sum(layers.values()) * self.percent / 100
+        small = []
         for name, size in sorted(layers.items(), key=lambda found: found[1]):
             left -= size
             if left < 0:
                 break
-            ctx.plan.precisions[name] = WIDE
-        if ctx.plan.precisions:
+            small.append(name)
+        if small:
+            ctx.plan.precisions.update(dict.fromkeys(small, WIDE))
             plan_kernels(model, ctx)
 
 
