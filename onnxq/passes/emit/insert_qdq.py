@@ -138,19 +138,24 @@ class _Writer:
 
     def __init__(self, model: Model, ctx: Context, float_weights: bool) -> None:
         self.model, self.ctx, self.float_weights = model, ctx, float_weights
-        self.parameters: dict[int, tuple[gs.Constant, gs.Constant]] = {}
+        self.parameters: dict[tuple[int, str], tuple[gs.Constant, gs.Constant]] = {}
+        self.padded = {n.inputs[0].name for n in model.graph.nodes if n.op == "Pad"}
 
     def _constant(self, name: str, value: NDArray[np.generic]) -> gs.Constant:
         return gs.Constant(self.model.unique_name(name), np.array(value, order="C"))
 
     def _scale_and_zero(self, name: str, q: QParams) -> tuple[gs.Constant, gs.Constant]:
-        """Constants of *q*; tensors that share parameters share them."""
-        if id(q) not in self.parameters:
-            self.parameters[id(q)] = (
+        """Constants of *q*; tensors that share parameters share them, but those that are padded.
+
+        OpenVINO pads a zero point where it is stored, and the shape of all who read it changes.
+        """
+        key = id(q), name if name in self.padded else ""
+        if key not in self.parameters:
+            self.parameters[key] = (
                 self._constant(f"{name}__scale", q.scale.astype(np.float32)),
                 self._constant(f"{name}__zero_point", q.zero_point.astype(q.dtype.numpy)),
             )
-        return self.parameters[id(q)]
+        return self.parameters[key]
 
     def _node(
         self, op: str, name: str, source: gs.Tensor, out: gs.Tensor, q: QParams, key: str

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 
 from onnx import TensorProto
 
-from onnxq.report.coverage.conversions import Conversion, type_text
+from onnxq.report.coverage.conversions import WORDS, Conversion, type_text
+from onnxq.report.groups import PRODUCTS, QUANTIZE
 from onnxq.report.lint.view import STANDARD, Product, View, attribute
 
 Found = Iterator[tuple[str, str]]
@@ -78,18 +79,22 @@ def computed_scales(view: View) -> Found:
             yield c.node.name, f"its scale '{c.node.input[1]}' is computed in the run"
 
 
-def weight_axes(view: View) -> Found:
-    """Weights with scales along another axis than that of the output channels."""
-    for p in view.products():
-        w = p.weight
-        rank = 0 if w is None else view.rank(w.node.input[0])
-        if w is None or not rank or w.scales == 1 or w.block:
-            continue
-        columns = 0 if attribute(p.node, "transB", 0) else 1
-        right = {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1, "Gemm": columns}
-        axis = right[p.node.op_type]
-        if w.axis % rank != axis:
-            yield p.node.name, f"the scales of its weight lie along axis {w.axis}, not {axis}"
+def weight_axes(operators: Collection[str] = PRODUCTS) -> Look:
+    """Weights of *operators* with scales along another axis than that of the output channels."""
+
+    def look(view: View) -> Found:
+        for p in view.products():
+            w = p.weight
+            rank = 0 if w is None else view.rank(w.node.input[0])
+            if w is None or not rank or w.scales == 1 or w.block or p.node.op_type not in operators:
+                continue
+            columns = 0 if attribute(p.node, "transB", 0) else 1
+            right = {"Conv": 0, "ConvTranspose": 1, "MatMul": rank - 1, "Gemm": columns}
+            axis = right[p.node.op_type]
+            if w.axis % rank != axis:
+                yield p.node.name, f"the scales of its weight lie along axis {w.axis}, not {axis}"
+
+    return look
 
 
 def half_quantized(view: View) -> Found:
@@ -122,11 +127,28 @@ def _depthwise(view: View, product: Product) -> bool:
 
 
 def weight_zero_points(view: View) -> Found:
-    """Convolutions whose weight has a zero point other than 0."""
+    """Products whose second operand has a zero point other than 0."""
     for p in view.products():
         zero = None if p.weight is None else p.weight.zero
-        if p.node.op_type == "Conv" and zero is not None and zero.any():
-            yield p.node.name, "the zero point of its weight is not 0"
+        if zero is not None and zero.any():
+            yield p.node.name, f"the zero point of '{p.node.input[1]}' is not 0"
+
+
+def unsigned_weights(view: View) -> Found:
+    """Products whose second operand is uint8."""
+    for p in view.products():
+        if p.weight is not None and p.weight.dtype == TensorProto.UINT8:
+            yield p.node.name, f"'{p.node.input[1]}' has codes of uint8"
+
+
+def unsigned_convolutions(view: View) -> Found:
+    """Convolutions with uint8 weights, all zero points 0, whose result is quantized."""
+    for p in view.products():
+        w = p.weight
+        if p.node.op_type == "Conv" and w is not None and w.dtype == TensorProto.UINT8:
+            shifted = w.zero is not None and w.zero.any()
+            if not shifted and view.is_quantized(p.node.output[0]):
+                yield p.node.name, f"'{p.node.input[1]}' has codes of uint8 with zero points of 0"
 
 
 def signed_zero_points(view: View) -> Found:
@@ -136,6 +158,30 @@ def signed_zero_points(view: View) -> Found:
         signed = p.node.op_type == "Conv" and x is not None and x.dtype == TensorProto.INT8
         if signed and x is not None and x.zero is not None and x.zero.any():
             yield p.node.name, "its input is int8 with a zero point other than 0"
+
+
+def input_zero_points(view: View) -> Found:
+    """Transposed convolutions, and products of two activations, whose first has a zero point."""
+    for p in view.products():
+        zero = None if p.input is None else p.input.zero
+        computed = not view.graph.constant(p.node.input[1])
+        strict = p.node.op_type == "ConvTranspose" or (computed and p.node.op_type != "Conv")
+        if strict and zero is not None and zero.any():
+            yield p.node.name, f"the zero point of '{p.node.input[0]}' is not 0"
+
+
+def transposed_groups(view: View) -> Found:
+    """Transposed convolutions in groups."""
+    for p in view.products():
+        if p.node.op_type == "ConvTranspose" and attribute(p.node, "group", 1) > 1:
+            yield p.node.name, "it is a transposed convolution in groups"
+
+
+def words(view: View) -> Found:
+    """Activations of 16 bits."""
+    for c in view.conversions():
+        if c.node.op_type == QUANTIZE and c.dtype in WORDS and not view.on_weight(c):
+            yield c.node.name, "codes of 16 bits are left out, and with them what they clip"
 
 
 def product_computed(view: View) -> Found:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from onnx import TensorProto
 
-from onnxq.report.lint import rules
+from onnxq.report.lint import pads, rules
 from onnxq.report.lint.view import Effect
 
 _INT8, _UINT8, _UINT16 = TensorProto.INT8, TensorProto.UINT8, TensorProto.UINT16
@@ -79,7 +79,7 @@ TENSORRT = Runtime(
             "one scale for the whole activation",
         ),
         LintRule(
-            "weight-axis", rules.weight_axes, "refused",
+            "weight-axis", rules.weight_axes(), "refused",
             "scales along the output channels: axis 0 of Conv, 1 of ConvTranspose",
         ),
         LintRule("half", rules.half_quantized, "float", "quantize both of its inputs, or none"),
@@ -98,6 +98,23 @@ OPENVINO = Runtime(
             "integer", rules.operators(("ConvInteger", "MatMulInteger")), "float",
             "static quantization: onnxq quantize --target openvino",
         ),
+        LintRule(
+            "conv-weight-type", rules.unsigned_convolutions, "refused",
+            "int8 weights: onnxq --target openvino",
+        ),
+        LintRule(
+            "pad-zero-point", pads.pads_of_shared_zero_points, "refused",
+            "a zero point tensor of its own: onnxq --target openvino",
+        ),
+        LintRule(
+            "pad-batch", pads.pads_of_batches, "wrong", "a zero point of 0, or float around the Pad"
+        ),
+        LintRule("pad-value", pads.pads_with_values, "wrong", "float around the Pad"),
+        LintRule("16-bit", rules.words, "wrong", "8 bits: onnxq --target openvino"),
+        LintRule(
+            "matrix-axis", rules.weight_axes(("MatMul", "Gemm")), "wrong",
+            "scales along the columns of the result",
+        ),
         LintRule("half", rules.half_quantized, "float", "quantize both of its inputs"),
         LintRule(
             "bits", rules.product_types((_INT8, _UINT8)), "float",
@@ -112,12 +129,18 @@ OPENVINO = Runtime(
             "int8-zero-point", rules.signed_zero_points, "float",
             "uint8 activations (onnxq --target openvino), or a zero point of 0",
         ),
-        LintRule("weight-zero-point", rules.weight_zero_points, "float", "symmetric weights"),
         LintRule(
-            "weight-axis", rules.weight_axes, "float", "scales along the output channels",
+            "input-zero-point", rules.input_zero_points, "float", "a zero point of 0",
         ),
+        LintRule("weight-zero-point", rules.weight_zero_points, "float", "symmetric weights"),
+        LintRule("weight-type", rules.unsigned_weights, "float", "int8 weights"),
+        LintRule(
+            "weight-axis", rules.weight_axes(("Conv", "ConvTranspose")), "float",
+            "scales along the output channels",
+        ),
+        LintRule("group", rules.transposed_groups, "float", "groups of their own, or float"),
     ),
-    "OpenVINO documentation, 'Low Precision Transformations'; each seen in 2026.4 on a CPU",
+    "OpenVINO documentation, 'Low Precision Transformations'; every rule seen in 2026.4 on a CPU",
 )  # fmt: skip
 
 QNN = Runtime(

@@ -14,7 +14,7 @@ from onnxq.report.groups import DEQUANTIZE, PRODUCTS, QUANTIZE
 
 STANDARD = ("", "ai.onnx")
 #: Runtimes move conversions across these.
-_MOVES = frozenset({
+MOVES = frozenset({
     "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
 
@@ -62,8 +62,14 @@ class View:
         """Nodes that multiply and accumulate."""
         for node in self.graph.nodes:
             if node.op_type in PRODUCTS and node.domain in STANDARD:
-                given = (self.reader.given(name, _MOVES) for name in node.input[:2])
+                given = (self.reader.given(name, MOVES) for name in node.input[:2])
                 yield Product(node, *given)
+
+    def is_quantized(self, name: str) -> bool:
+        """Whether the tensor *name*, or what limits it, is quantized."""
+        users = self.graph.users.get(name, [])
+        limited = (n.output[0] for n in users if n.op_type in ("Relu", "Clip"))
+        return any(n.op_type == QUANTIZE for n in users) or any(map(self.is_quantized, limited))
 
     def rank(self, name: str) -> int:
         """Rank of the stored tensor *name*; 0 where it is not stored."""

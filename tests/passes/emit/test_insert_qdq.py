@@ -141,3 +141,16 @@ def test_names_and_shared_parameters() -> None:
     weights = {t.name: numpy_helper.to_array(t) for t in model.to_proto().graph.initializer}
     assert weights["a__scale"].shape == ()
     assert weights["a__scale"].dtype == np.float32
+
+
+def test_a_tensor_that_is_padded_has_a_zero_point_of_its_own() -> None:
+    text = """g (float[1,3,4,4] x) => (float[1,4,4,4] y) <float[3,3,1,1] w, float[4,4,1,1] v,
+        int64[8] p = {0, 0, 0, 0, 0, 1, 0, 0}> {
+        [conv] a = Conv (x, w)  [same] b = Transpose <perm = [0,1,3,2]> (a)
+        [pad] c = Pad (b, p)  [last] y = Conv (c, v) }"""
+    proto = run(text, (*CHOOSE, InsertQdq()))[0].to_proto()
+    zeros = {n.output[0]: n.input[2] for n in proto.graph.node if n.op_type == "DequantizeLinear"}
+    (padded,) = (n.input[0] for n in proto.graph.node if n.op_type == "Pad")
+    assert padded in zeros and [*zeros.values()].count(zeros[padded]) == 1
+    stored = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    assert stored[zeros[padded]] == stored[zeros["a"]]

@@ -18,7 +18,8 @@ _CONSTANTS = """float s = {0.1}, float t = {0.2}, float s1 = {0.1}, float[4] ss 
     float[4] ws = {0.01, 0.08, 0.01, 0.04}, int8[4] wz = {0, 0, 0, 0},
     float[4] bs = {0.001, 0.008, 0.001, 0.004}, float[4] b1 = {0.1, 0.1, 0.1, 0.1},
     int32[4] b = {90, 80, -70, 60}, int32[4] bz = {0, 0, 0, 0}, int32[4] b9 = {9, 9, 9, 9},
-    int8[4] b8, float[4,2,1,1] wb, int8[4,2,1,1] zb, float[4] bf, float[4,1,1] kf, int8[4,1,1] k8, uint8[4,1,1] ku, float[4] u = {1, 1, 2, 2}"""
+    int8[4] b8, float[4,2,1,1] wb, int8[4,2,1,1] zb, float[4] bf, float[4,1,1] kf, int8[4,1,1] k8, uint8[4,1,1] ku, float[4] u = {1, 1, 2, 2},
+    uint8 own = {10}, int64[8] wide = {0, 1, 0, 0, 0, 1, 0, 0}, int64[8] many = {1, 0, 0, 0, 0, 0, 0, 0}, float half = {0.5}"""
 
 IMAGE, MATRIX = "float[1,4,6,6]", "float[4,4]"
 

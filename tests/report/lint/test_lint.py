@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 import pytest
 
@@ -11,69 +9,14 @@ import onnxq
 from onnxq.graph import Model
 from onnxq.report.lint.run import lint
 from onnxq.report.lint.runtimes import RUNTIMES
-from tests.passes.golden import parse
-from tests.report.coverage.broken import MATRIX, conv, group, matrix
+from tests.report.coverage.broken import conv
 from tests.report.foreign import FIXTURES, by_onnxruntime, float_model, samples
-
-BIAS = "<axis = 0> (b, bs, bz)"
-CHANNELS: dict[str, Any] = {"x": "ss, zz", "y": "ss, zz", "attributes": " <axis = 1>"}
-SIGNED: dict[str, Any] = {"x": "s, i", "y": "t, i"}
+from tests.report.lint.cases import CASES
 
 
 def found(proto: onnx.ModelProto, runtime: str) -> set[str]:
     onnx.checker.check_model(proto)
     return {p.rule for p in lint(Model.load(proto), RUNTIMES[runtime])}
-
-
-def free() -> onnx.ModelProto:
-    return parse("g (float[N,4] x) => (float[N,4] y) { [relu] y = Relu (x) }")
-
-
-def custom() -> onnx.ModelProto:
-    return onnx.parser.parse_model(
-        '<ir_version: 8, opset_import: ["": 13, "mine": 1]> g (float[1] x) => (float[1] y)'
-        " { [node] y = mine.Special (x) }"
-    )
-
-
-def transposed(axis: int) -> onnx.ModelProto:
-    before = f"wd = DequantizeLinear <axis = {axis}> (w, ws, wz)"
-    return group("ConvTranspose (xd, wd)", before=before, **SIGNED)
-
-
-COMPUTED: dict[str, Any] = {"before": "sc = Abs (sx)", "inputs": ", float sx"}
-OLD = parse("g (float[4] x) => (float[4] y) { [relu] y = Relu (x) }", opset=8)
-FLOAT = group("Conv (x, wf)", **SIGNED)
-HALF = group("MatMul (xd, mf)", kind=MATRIX, **SIGNED)
-WHOLE = matrix(**SIGNED)
-
-#: Runtime, rule, a model that breaks it, and one that breaks none.
-CASES: list[tuple[str, str, onnx.ModelProto, onnx.ModelProto]] = [
-    ("tensorrt", "opset", OLD, conv(**SIGNED)),
-    ("tensorrt", "zero-point", conv(x="s, lowest", y="t, i"), conv(**SIGNED)),
-    ("tensorrt", "type", conv(x="s, z0", y="t, z0"), conv(**SIGNED)),
-    ("tensorrt", "bias", conv(bias=BIAS, **SIGNED), conv(**SIGNED)),
-    ("tensorrt", "scale", conv(x="sc, i", y="t, i", **COMPUTED), conv(**SIGNED)),
-    ("tensorrt", "activation-scales",
-     conv(x="ss, wz", y="ss, wz", attributes=" <axis = 1>"), conv(**SIGNED)),
-    ("tensorrt", "weight-axis", transposed(0), transposed(1)),
-    ("tensorrt", "weight-axis", conv("<axis = 1> (w, ws, wz)", **SIGNED), conv(**SIGNED)),
-    ("tensorrt", "half", HALF, WHOLE),
-    ("tensorrt", "domain", custom(), conv(**SIGNED)),
-    ("openvino", "domain", custom(), conv()),
-    ("openvino", "half", group("Conv (x, wd)", before="wd = DequantizeLinear (w, s, i)"), conv()),
-    ("openvino", "bits", conv("(w16, s, i16)", opset=21), conv(opset=21)),
-    ("openvino", "scale", conv(bias=BIAS, x="sc, z", **COMPUTED), conv(bias=BIAS)),
-    ("openvino", "activation-scales", conv(**CHANNELS), conv()),
-    ("openvino", "int8-zero-point", conv(x="s, lowest", y="t, lowest"), conv(**SIGNED)),
-    ("openvino", "weight-zero-point", conv("(w, s, lowest)"), conv()),
-    ("openvino", "weight-axis", conv("<axis = 1> (w, ws, wz)"), conv()),
-    ("qnn", "shape", free(), conv()),
-    ("qnn", "operator", group("Erf (xd)"), conv()),
-    ("qnn", "float", group("Conv (x, wf)"), conv()),
-    ("qnn", "half", group("MatMul (xd, mf)", kind=MATRIX), matrix()),
-    ("qnn", "type", conv(**SIGNED), conv()),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(("runtime", "rule", "broken", "kept"), CASES)
@@ -84,8 +27,15 @@ def test_rules(runtime: str, rule: str, broken: onnx.ModelProto, kept: onnx.Mode
 
 def test_every_rule_is_tried() -> None:
     tried = {(runtime, rule) for runtime, rule, _, _ in CASES}
-    elsewhere = {("tensorrt", "operator"), ("openvino", "operator"), ("openvino", "integer")}
+    elsewhere = {
+        ("tensorrt", "operator"), ("openvino", "operator"), ("openvino", "integer"),
+        ("openvino", "conv-weight-type"),
+    }  # fmt: skip
     assert tried | elsewhere == {(r.name, rule.name) for r in RUNTIMES.values() for rule in r.rules}
+
+
+def test_convolutions_of_unsigned_weights_are_refused_where_the_result_is_quantized() -> None:
+    assert found(conv("(wu, s, z0)"), "openvino") == {"conv-weight-type", "weight-type"}
 
 
 @pytest.mark.parametrize(
