@@ -11,7 +11,7 @@ from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.passes.plan.set_precision import SetPrecision
 from onnxq.pipeline import Recipe
-from onnxq.quant import PerTensor, dtype
+from onnxq.quant import DType, PerTensor, dtype
 from onnxq.runtime.versions import reads
 from onnxq.targets import Target
 
@@ -74,13 +74,17 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
 
 def _for_weights(stored: PlanWeights) -> tuple[int, str]:
     """The same for a recipe that stores weights: DequantizeLinear in blocks needs 21."""
-    if stored.weights.bits == 2:
-        return 25, f"{stored.weights} needs opset 25"
-    if stored.weights.bits < 8:
-        return 21, f"{stored.weights} needs opset 21"
-    if stored.block:
-        return 21, "scales in blocks need opset 21"
-    return 13, "scales per channel need opset 13"
+    needs = [(_opset_of(kind), f"{kind} needs opset") for kind in (stored.weights, stored.tables)]
+    needs.append((21, "scales in blocks need opset") if stored.block else (13, "scales need opset"))
+    opset, why = max(needs, key=lambda need: need[0])
+    return opset, f"{why} {opset}"
+
+
+def _opset_of(kind: DType) -> int:
+    """The first opset whose DequantizeLinear takes weights of *kind*."""
+    if kind.floating:
+        return 19 if kind.bits == 8 else 23
+    return {2: 25, 4: 21}.get(kind.bits, 13)
 
 
 def keep_to(recipe: Recipe, model: Model, target: Target, limits: Limits, asked: bool) -> Recipe:

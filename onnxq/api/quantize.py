@@ -14,11 +14,12 @@ from onnxq.api.data_free import open_data_free
 from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import as_it_runs, check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
-from onnxq.api.modes import WeightOptions, changed, recipe_of, refuse, standard_only
+from onnxq.api.modes import recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
+from onnxq.api.weight_options import WeightOptions, changed, refuse_formats
 from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
@@ -48,6 +49,8 @@ def quantize(
     granularity: str | None = None,
     block: int | None = None,
     asymmetric: bool = False,
+    weight_method: str | None = None,
+    tables: str | None = None,
     format: str = "qdq",  # noqa: A002 (the name is fixed)
     exclude: Sequence[str] = (),
     exclude_from: str | PathLike[str] | None = None,
@@ -95,6 +98,9 @@ def quantize(
             one scale for all weights, and one for all activations.
         block: in mode weights, how many values share a scale; 0 for whole rows.
         asymmetric: in mode weights, whether each scale has a zero point of its own.
+        weight_method: in mode weights, how scales and codes are chosen: ``"rtn"``, ``"mse"``,
+            ``"hqq"``, or on samples ``"gptq"``; the recipe's where it is None.
+        tables: in mode weights, the number format of embeddings, int8 by default.
         format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside),
             ``"qoperator"`` (operators on codes, without floats between layers) or ``"simulate"``
             (what a target without floating point computes, in explicit arithmetic, bit for bit).
@@ -152,7 +158,8 @@ def quantize(
     chosen = parse_providers(providers)
     left_out: list[str] = []
     if mode == "static":
-        refuse(mode, {"block": block, "asymmetric": asymmetric}, profile, data)
+        only = {"block": block, "asymmetric": asymmetric, "tables": tables}
+        refuse(mode, only | {"weight_method": weight_method}, profile, data)
         changes = Changes(
             calibration=calibration,
             weights=weights,
@@ -182,9 +189,10 @@ def quantize(
         refuse(mode, useless, profile, data)
         wanted = WeightOptions(
             weights=weights, granularity=granularity, block=block, asymmetric=asymmetric,
-            exclude=excluded,
+            method=weight_method, tables=tables, exclude=excluded,
         )  # fmt: skip
         steps = changed(Recipe.resolve(recipe), wanted)
+        refuse_formats(steps, profile)
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)

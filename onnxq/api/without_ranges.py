@@ -24,6 +24,7 @@ from onnxq.report.advise import Effort
 from onnxq.report.compare import compare
 from onnxq.report.entries import finite
 from onnxq.runtime.providers import Provider
+from onnxq.runtime.versions import CPU_LACKS
 from onnxq.targets import Target
 
 #: Models of more bytes are not loaded into a runtime only to be looked at.
@@ -73,7 +74,13 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
         ctx.journal.warn("nothing was quantized: the model stays in float (reasons are listed)")
     call.progress.stage("verify")
     found = None
-    if given.stored_bytes() <= LARGEST_LOOKED_AT:
+    lacking = sorted({b.dtype.name for b in ctx.blocks.values()} & CPU_LACKS)
+    if lacking:
+        ctx.journal.warn(
+            f"ONNX Runtime's CPU provider cannot run {', '.join(lacking)}: the result is for other "
+            "runtimes, and is not measured here"
+        )
+    elif given.stored_bytes() <= LARGEST_LOOKED_AT:
         found = look(work, original, ctx, call.providers)
         note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     if run is not None:
@@ -102,7 +109,8 @@ def _report(
 ) -> dict[str, Any]:
     """The report on *work*: measured where there is data."""
     kernels = {} if found is None else found.kernels
-    if run is not None and ctx.plan.nodes:
+    lacking = any(b.dtype.name in CPU_LACKS for b in ctx.blocks.values())
+    if run is not None and ctx.plan.nodes and not lacking:
         feeds = run.report_feeds()
         report = compare(given, work, feeds, providers=call.providers, effort=call.effort)
     else:

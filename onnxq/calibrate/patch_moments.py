@@ -34,6 +34,10 @@ class Moments:
         mean = self.total / n
         return np.asarray(self.square / n - mean[:, :, None] * mean[:, None, :])
 
+    def second(self) -> Array:
+        """E[x xᵀ], [groups, K, K], of at least one patch: it counts the mean of an error too."""
+        return np.asarray(self.square / np.float32(max(self.count, 1)))
+
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,35 @@ Asymmetric = Annotated[
     typer.Option(
         "--asymmetric", metavar="", rich_help_panel="What to make",
         help="In mode weights: a zero point for each scale.",
+    ),
+]  # fmt: skip
+WeightMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--weight-method", metavar="W", rich_help_panel="What to make",
+        help="In mode weights: rtn, mse, hqq, or on samples gptq; default: the recipe's.",
+    ),
+]  # fmt: skip
+Tables = Annotated[
+    str | None,
+    typer.Option(
+        "--tables", metavar="D", rich_help_panel="What to make",
+        help="In mode weights: format of embeddings; default: int8.",
+    ),
+]  # fmt: skip
+Granularity = Annotated[
+    str | None,
+    typer.Option(
+        "--granularity", metavar="G", rich_help_panel="What to make",
+        help="Scales of weights: tensor, channel or block:N. model: one for all weights, "
+        "one for all activations, to compare with.",
+    ),
+]  # fmt: skip
+Domains = Annotated[
+    Literal["microsoft", "standard"] | None,
+    typer.Option(
+        "--domains", rich_help_panel="What to make",
+        help="For qoperator and dynamic: ONNX Runtime's operators too (default), or ONNX's.",
     ),
 ]  # fmt: skip
 LatencyAware = Annotated[

@@ -13,6 +13,8 @@ from onnxq.cli.options import (
     Block,
     DataFree,
     Debug,
+    Domains,
+    Granularity,
     InputRange,
     KeepUnfused,
     LatencyAware,
@@ -21,7 +23,9 @@ from onnxq.cli.options import (
     Quiet,
     RandomData,
     RecipeText,
+    Tables,
     Target,
+    WeightMethod,
 )
 
 _MAKE, _DATA, _WHERE, _DEMAND = (
@@ -61,17 +65,11 @@ def quantize(
         str | None,
         typer.Option(metavar="D", help="Format of activations: uint8, …", rich_help_panel=_MAKE),
     ] = None,
-    granularity: Annotated[
-        str | None,
-        typer.Option(
-            metavar="G",
-            rich_help_panel=_MAKE,
-            help="Scales of weights: tensor, channel or block:N. model: one for all weights, "
-            "one for all activations, to compare with.",
-        ),
-    ] = None,
+    granularity: Granularity = None,
     block: Block = None,
     asymmetric: Asymmetric = False,
+    weight_method: WeightMethod = None,
+    tables: Tables = None,
     format_: Annotated[
         Literal["qdq", "qdq-float", "qoperator", "simulate"],
         typer.Option(
@@ -84,13 +82,7 @@ def quantize(
     simulate: Annotated[
         bool, typer.Option("--simulate", rich_help_panel=_MAKE, help="As --format simulate.")
     ] = False,
-    domains: Annotated[
-        Literal["microsoft", "standard"] | None,
-        typer.Option(
-            rich_help_panel=_MAKE,
-            help="For qoperator and dynamic: ONNX Runtime's operators too (default), or ONNX's.",
-        ),
-    ] = None,
+    domains: Domains = None,
     io_dtype: Annotated[
         str | None,
         typer.Option(
@@ -260,6 +252,8 @@ def quantize(
             granularity=granularity,
             block=block,
             asymmetric=asymmetric,
+            weight_method=weight_method,
+            tables=tables,
             format="simulate" if simulate else format_,
             exclude=tuple(exclude or ()),
             exclude_from=exclude_from,

@@ -16,7 +16,7 @@ from onnxq.errors import OptionError, UnknownNameError
 from onnxq.pipeline.base import Pass
 from onnxq.pipeline.documentation import pass_doc
 from onnxq.pipeline.literals import Word, format_value
-from onnxq.quant import DType, dtype
+from onnxq.quant import DType, number_format
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _str(raw: object) -> str:
 
 
 def _dtype(raw: object) -> DType:
-    return dtype(str(raw)) if isinstance(raw, str) else _fail()
+    return number_format(str(raw)) if isinstance(raw, str) else _fail()
 
 
 def _path(raw: object) -> Path:

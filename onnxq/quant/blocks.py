@@ -32,7 +32,7 @@ class Blocks:
         scale: float32, the shape of the weight with ceil(d / size) on *axis*; the axes behind
             *axis* are left out where *flat*.
         zero_point: int64, the shape of *scale*.
-        dtype: the integer format.
+        dtype: the number format.
         axis: the axis that blocks run along, from the front.
         size: values of a block.
         flat: the axes from *axis* on count as one.
@@ -60,7 +60,7 @@ class Blocks:
     @property
     def stored(self) -> np.dtype[Any]:
         """The numpy dtype in which codes are stored: of 2 bits where the format has 2."""
-        if self.dtype.bits == 2:
+        if self.dtype.bits == 2 and not self.dtype.floating:
             kind: np.dtype[Any] = np.dtype(ml_dtypes.int2 if self.dtype.signed else ml_dtypes.uint2)
             return kind
         return self.dtype.numpy
@@ -75,6 +75,10 @@ class Blocks:
     def _codes(
         self, w: NDArray[Any], scale: NDArray[np.float32], zero: NDArray[np.int64]
     ) -> NDArray[Any]:
+        if self.dtype.floating:
+            found = w / self.spread(scale, w.shape)
+            np.clip(found, self.qmin, self.dtype.qmax, out=found)
+            return np.asarray(found.astype(self.stored))
         if self.spec.pair_sum_limit is None:
             codes = np.rint(w / self.spread(scale, w.shape))
             if zero.any():

@@ -61,7 +61,7 @@ class QuantSpec:
     """How one tensor is quantized.
 
     Attributes:
-        dtype: the integer format.
+        dtype: the number format.
         granularity: how many scales the tensor has.
         symmetric: the zero point is 0 (signed) or the middle code (unsigned).
         narrow_range: the most negative code is not used, so that codes are ± alike.
@@ -77,6 +77,8 @@ class QuantSpec:
         through: name of the activation function (of ``onnxq.quant.activations``) that is all that
             reads the tensor: what counts is the error behind it.
         through_scale: the s of s · f(x / s), where that is the function f that is read.
+        signed_scale: scales may be negative: the smallest code, of which there is one more than
+            of the largest, then stands for the side of zero that reaches further.
         floors: by channel (axis 1), values below which all that reads the tensor makes nothing of
             it: SiLU gates whose channels close at different places. They count as the floor.
     """
@@ -93,6 +95,7 @@ class QuantSpec:
     through: str | None = None
     floors: tuple[float, ...] | None = None
     through_scale: float = 1.0
+    signed_scale: bool = False
 
 
 @dataclass(frozen=True)

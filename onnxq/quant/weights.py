@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.errors import OptionError
+from onnxq.errors import OptionError, UnknownNameError
 from onnxq.quant.affine import (
     SMALLEST_SCALE,
     affine,
@@ -16,6 +16,8 @@ from onnxq.quant.affine import (
     codes_in_use,
     symmetric_zero,
 )
+from onnxq.quant.dtypes import DType
+from onnxq.quant.half_quadratic import half_quadratic
 from onnxq.quant.pairs import from_kernel_rows, kernel_rows, raise_for_pairs, relieve_pairs
 from onnxq.quant.qparams import QParams
 from onnxq.quant.rounding import quantize
@@ -23,6 +25,7 @@ from onnxq.quant.search import OCTAVES
 from onnxq.quant.spec import PerAxis, PerBlock, QuantSpec, ScaleRule
 
 Rows = NDArray[np.float32]
+WEIGHT_METHODS = ("minmax", "mse", "hqq")
 
 
 def weight_qparams(
@@ -39,8 +42,9 @@ def weight_qparams(
         w: the weight, finite.
         spec: how it is quantized; its granularity counts where *axis* is None.
         axis: the axis that keeps its own scale for each index; scale has shape [w.shape[axis]].
-        method: ``"minmax"``, or ``"mse"``: the range, shrunk by one factor for each channel, with
-            the least squared error.
+        method: ``"minmax"``; ``"mse"``: the range, shrunk by one factor for each channel, with
+            the least squared error; or ``"hqq"``: scale and zero point by half-quadratic
+            splitting, which forgives a few large errors, for scales of any value.
         min_scale: scales (one, or one a channel) that must not be undercut, such as those below
             which a bias at ``s_x · s_w`` leaves int32.
 
@@ -64,15 +68,22 @@ def weight_qparams(
         raise OptionError("a weight holds NaN or Inf", hint="exclude its node")
     low = rows.min(axis=1, initial=0.0).astype(np.float64)
     high = rows.max(axis=1, initial=0.0).astype(np.float64)
-    if method == "mse":
+    turned = np.zeros(len(rows), bool)
+    if spec.signed_scale and spec.symmetric and not spec.dtype.floating:
+        turned = high > -low
+        rows = np.where(turned[:, None], -rows, rows)
+        low, high = np.where(turned, -high, low), np.where(turned, -low, high)
+    if method in ("mse", "hqq"):
         if spec.scale is ScaleRule.POWER_OF_TWO and spec.symmetric:
             low, high = _best_power_of_two(rows, low, high, spec)
         else:
             factor = _best_factor(rows, low, high, spec)
             low, high = low * factor, high * factor
-    elif method != "minmax":
-        raise OptionError(f"unknown weight range method '{method}'", hint="minmax, mse")
+    elif method not in WEIGHT_METHODS:
+        raise UnknownNameError("weight range method", method, WEIGHT_METHODS)
     scale, zero = affine(low, high, spec)
+    if method == "hqq":
+        scale, zero = _half_quadratic(rows, scale, zero, spec)
     scale = _quiet_channels(scale, low, high)
     if np.any(np.asarray(min_scale) > scale):
         least = np.maximum(scale.astype(np.float64), np.asarray(min_scale, np.float64))
@@ -85,6 +96,7 @@ def weight_qparams(
             raise OptionError("pair_sum_limit needs symmetric signed codes")
         if method == "minmax" or not knows_pairs(spec):
             scale = raise_for_pairs(rows, scale, spec)
+    scale = np.where(turned, -scale, scale)
     if axis is None:
         scale, zero = scale.reshape(()), zero.reshape(())
     return QParams(scale, zero, spec.dtype, axis, spec.narrow_range)
@@ -98,6 +110,15 @@ def weight_codes(w: NDArray[Any], qparams: QParams, spec: QuantSpec) -> NDArray[
     axis, pair_axis = qparams.axis, spec.pair_axis or 0
     rows = relieve_pairs(kernel_rows(codes, axis, pair_axis), spec.pair_sum_limit or 0)
     return from_kernel_rows(rows, codes.shape, axis, pair_axis)
+
+
+def nearest_codes(
+    x: NDArray[Any], low: NDArray[Any] | int, high: NDArray[Any] | int, kind: DType
+) -> NDArray[np.float32]:
+    """The codes of *kind* from *low* to *high* that are nearest to *x*, as floats; ties to even."""
+    if kind.floating:
+        return np.asarray(np.clip(x, low, high).astype(kind.numpy), np.float32)
+    return np.asarray(np.clip(np.rint(x), low, high), np.float32)
 
 
 def knows_pairs(spec: QuantSpec) -> bool:
@@ -175,6 +196,22 @@ def _best_power_of_two(
     )
 
 
+def _half_quadratic(
+    rows: Rows, scale: NDArray[np.float32], zero: NDArray[np.int64], spec: QuantSpec
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """*scale* and *zero* made better by half-quadratic splitting."""
+    if spec.scale is not ScaleRule.ANY or spec.dtype.floating:
+        raise OptionError("method 'hqq' is for integers with scales of any value", hint="mse")
+    found, moved = half_quadratic(
+        rows,
+        scale.astype(np.float64),
+        zero.astype(np.float64),
+        codes_in_use(spec),
+        symmetric=spec.symmetric,
+    )
+    return found.astype(np.float32), moved.astype(np.int64)
+
+
 def _squared_error(
     rows: Rows, low: NDArray[np.float64], high: NDArray[np.float64], spec: QuantSpec
 ) -> NDArray[np.float64]:
@@ -182,7 +219,7 @@ def _squared_error(
     scale, zero = affine(low, high, spec)
     qmin, qmax = codes_in_use(spec)
     s, z = scale[:, None], zero[:, None].astype(np.float32)
-    codes = np.clip(np.rint(rows / s), qmin - z, qmax - z)
+    codes = nearest_codes(rows / s, qmin - z, qmax - z, spec.dtype)
     if knows_pairs(spec):
         codes = relieve_pairs(codes, spec.pair_sum_limit or 0)
     codes *= s

@@ -17,6 +17,9 @@ READS: dict[tuple[int, int], tuple[int, int]] = {
     (1, 20): (21, 10), (1, 21): (22, 10), (1, 22): (22, 10), (1, 23): (23, 11),
 }  # fmt: skip
 
+#: Number formats that the CPU provider has no kernels for: neither DequantizeLinear nor Cast.
+CPU_LACKS = frozenset({"float4e2m1"})
+
 
 def reads(version: str) -> tuple[int, int]:
     """Highest opset and IR version that ONNX Runtime *version* reads.

@@ -43,6 +43,7 @@ OPENVINO = replace(
     quantized_bias=False,
     removes_absorbed=False,
     folds_casts=False,
+    signed_scales=False,
     rounds_float_weights=False,
     lacks={"4": "OpenVINO has no integer kernels for weights of 4 bits"},
     domains=(),
@@ -55,5 +56,6 @@ GENERIC = replace(
     rules={**RULES, "ConvTranspose": _TRANSPOSED},
     removes_absorbed=False,
     folds_casts=False,
+    signed_scales=False,
     domains=(),
 )

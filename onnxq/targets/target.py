@@ -114,6 +114,7 @@ class Target:
             integers. None where a runtime decides.
         folds_casts: its runtime computes a Cast of a constant when it loads the model, so that
             weights stored in 4 bits run in 8-bit kernels.
+        signed_scales: its runtime multiplies stored weights by scales of either sign.
         rounds_float_weights: its runtime rounds constant float weights of a layer between
             DequantizeLinear and QuantizeLinear to integers of its own.
         lacks: by precision (see ``PRECISIONS``), why a layer cannot have it.
@@ -132,5 +133,6 @@ class Target:
     integer: Arithmetic | None = None
     costs: Costs | None = None
     folds_casts: bool = False
+    signed_scales: bool = False
     rounds_float_weights: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)

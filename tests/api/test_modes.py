@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 import onnxq
 from onnxq.cli.failures import run
@@ -61,6 +62,17 @@ def test_bits_blocks_and_zero_points() -> None:
     assert blocks["w"].scale.shape == (3, 64)
 
 
+def test_formats_of_other_runtimes_are_written_and_said() -> None:
+    result = onnxq.quantize(parse(MLP), mode="weights", weights="float4", block=16,
+                            target="generic")  # fmt: skip
+    assert "cannot run float4e2m1" in result.report["warnings"][0]
+    assert {e["precision"] for e in result.report["layers"]} == {"float4e2m1"}
+    feed = {"x": np.random.default_rng(0).normal(size=(3, 96)).astype(np.float32)}
+    (real,) = outputs(parse(MLP), feed)
+    (found,) = ReferenceEvaluator(result.model.to_proto()).run(None, feed)
+    assert 0.01 < np.abs(found - real).max() / np.abs(real).max() < 0.3
+
+
 def test_the_same_call_gives_the_same_bytes() -> None:
     found = {
         onnxq.quantize(parse(MLP), mode="weights", weights="int4", block=16)
@@ -82,6 +94,11 @@ def test_the_same_call_gives_the_same_bytes() -> None:
         ({"mode": "weights", "block": 40}, "blocks of 40"),
         ({"mode": "weights", "weights": "int4", "max_opset": 17}, "int4 needs opset 21"),
         ({"mode": "dynamic", "target": "fpga-pow2"}, "integers alone"),
+        ({"mode": "weights", "weights": "float4", "target": "x86"}, "could not load weights of"),
+        ({"mode": "weights", "weights": "float8", "asymmetric": True}, "no zero points"),
+        ({"mode": "weights", "weights": "float8", "weight_method": "gptq"}, "is for integers"),
+        ({"mode": "weights", "weight_method": "gtpq"}, "method for weights 'gtpq'"),
+        ({"mode": "static", "tables": "int4", "random_data": True}, "--tables has no effect"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, object], message: str) -> None:

@@ -73,7 +73,7 @@ def test_memory_does_not_grow_with_the_model(
     codes = [tensors[f"w{i}__q"] for i in range(layers)]
     assert all(c.dtype == codes[0].dtype and c.dtype.name == "int4" for c in codes)  # type: ignore[attr-defined]
     first = [np.asarray(tensors[f"w{i}__scale"].values)[0, 0] for i in range(layers)]  # type: ignore[attr-defined]
-    np.testing.assert_allclose(first, [(i + 1) / 7 for i in range(layers)], rtol=1e-6)
+    np.testing.assert_allclose(first, [-(i + 1) / 8 for i in range(layers)], rtol=1e-6)
     files = [f for f in (out, out.with_name("q.onnx.data")) if f.exists()]
     assert sum(f.stat().st_size for f in files) < 0.17 * 4 * layers * width * width
     onnx.load(out, load_external_data=False)

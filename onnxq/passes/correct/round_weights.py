@@ -34,21 +34,25 @@ class RoundWeights(Pass):
 
     Numerics
         mse tries factors from 0.3 to 1 on the range of each block and takes the least squared
-        error. Pairs of codes are limited where the plan says so.
+        error. hqq goes on from there and moves scales and zero points so that the sum of
+        |error|^0.7 falls, which forgives a few weights that are far off: on three language models
+        as good as mse or a little better at 4 bits, and worse at 2. Pairs of codes are limited
+        where the plan says so.
 
     Source
         Banner et al. 2019, "Post training 4-bit quantization of convolutional networks",
-        https://arxiv.org/abs/1810.05723 (clipping); ``onnxq.quant.weights``.
+        https://arxiv.org/abs/1810.05723 (clipping); Badri and Shaji 2023, "Half-Quadratic
+        Quantization of Large Machine Learning Models"; ``onnxq.quant.weights``.
 
     Attributes:
-        method: minmax (no clipping) or mse (the clipping with the least squared error).
+        method: minmax (no clipping), mse (the clipping with the least squared error) or hqq.
     """
 
     name: ClassVar[str] = "round-weights"
     stage: ClassVar[Stage] = Stage.CORRECT
     preserves: ClassVar[float | None] = 0.0
 
-    method: Literal["minmax", "mse"] = "minmax"
+    method: Literal["minmax", "mse", "hqq"] = "minmax"
 
     def run(self, model: Model, ctx: Context) -> None:
         for name, tensor in model.tensors().items():

@@ -39,7 +39,7 @@ class RoundWeightsSecondOrder(Pass):
     """Round weights in blocks so that their errors cancel in the layer's output.
 
     What it does
-        Measures how the values that each layer reads vary together. Then its weights are rounded
+        Measures the products of the values that each layer reads. Then its weights are rounded
         column by column: what one code is off by, the columns that come later make up for; then
         single codes move as long as the error of the output falls. Damping and order are chosen
         on samples held out.
@@ -51,12 +51,13 @@ class RoundWeightsSecondOrder(Pass):
         ``round-weights{method=mse},round-weights-second-order,store-weights``
 
     When it declines
-        Layers in sub-graphs, which are not observed; shared weights; a patch of too many values;
-        and layers where no rounding lowers the error on samples held out.
+        Layers in sub-graphs, which are not observed; shared weights; floating-point codes; a patch
+        of too many values; and layers where no rounding lowers the error on samples held out.
 
     Numerics
         Scales and zero points stay. Codes of all layers are kept in memory, a byte each; second
-        moments are those of a few layers at a time.
+        moments are those of a few layers at a time. They are not taken around the mean: no bias
+        is corrected for what rounding does to it.
 
     Source
         Frantar et al. 2022, "GPTQ", https://arxiv.org/abs/2210.17323; Behdin et al. 2023,
@@ -99,6 +100,8 @@ class RoundWeightsSecondOrder(Pass):
             if weight.name not in ctx.blocks or not isinstance(spec, QuantSpec):
                 continue
             reason = "" if id(node) in inside else "tensors of sub-graphs are not observed"
+            if spec.dtype.floating:
+                reason = f"the steps of {spec.dtype} are uneven"
             shape = reason or geometry(node, ctx)
             if isinstance(shape, str):
                 ctx.decline(node, shape)
@@ -127,8 +130,8 @@ def _round(layer: Layer, grid: Blocks, read: PatchMomentsState) -> NDArray[np.ge
     w, now = rows(weight), rows(nearest.astype(np.float32))
     limit = grid.spec.pair_sum_limit
     allowed = Codes(np.float32(grid.qmin) - zero, np.float32(grid.dtype.qmax) - zero, limit)
-    h = read.fitted.covariance()
-    test = read.held.covariance() if read.held.count else h
+    h = read.fitted.second()
+    test = read.held.second() if read.held.count else h
     now = now - zero
     columns = np.broadcast_to(np.arange(w.shape[2]), (len(h), w.shape[2]))
     # rows of one scale are rounded in units of it, which pairs of codes are limited in

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from onnxq.errors import OptionError
 from onnxq.graph import Model
-from onnxq.passes.plan._weights import candidates, size_of
+from onnxq.passes.plan._weights import candidates, size_of, stored_spec
 from onnxq.pipeline import Context, NodePlan, Pass, Stage
 from onnxq.pipeline.weight_sites import STORED, run_of
-from onnxq.quant import INT8, DType, QuantSpec, dtype
+from onnxq.quant import INT8, DType
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +34,21 @@ class PlanWeights(Pass):
         the codes save.
 
     Numerics
-        Tables have a format of their own, and whole rows: a row is handed on as it is, no sum
-        evens its errors out, and runtimes take rows of bytes alone. Symmetric: the zero point is 0.
-        Else codes are unsigned and each block has a zero point.
+        Tables have a format of their own, and whole rows where that is bytes: a row is handed on
+        as it is, no sum evens its errors out, and runtimes take rows of bytes alone. Symmetric: the
+        zero point is 0. Else codes are unsigned and each block has a zero point. Scales of fewer
+        than 8 bits may be negative on targets that take them, so that -8 is either end.
+        Floating-point formats (float8e4m3fn, float8e5m2, float4e2m1) have no zero points.
 
     Source
         ONNX operator DequantizeLinear-21 (block_size); Dettmers and Zettlemoyer 2022, "The case
-        for 4-bit precision", https://arxiv.org/abs/2212.09720 (blocks of weights).
+        for 4-bit precision", https://arxiv.org/abs/2212.09720 (blocks of weights); signs of scales
+        as in llama.cpp's Q4_0.
 
     Attributes:
         weights: format of the codes.
         block: values of a block; 0 for whole rows.
-        tables: format of the tables of Gather, in whole rows.
+        tables: format of the tables of Gather.
         symmetric: whether the zero point is 0.
         min_values: smallest weight.
     """
@@ -79,18 +82,12 @@ class PlanWeights(Pass):
                 if size_of(tensor) < self.min_values:
                     ctx.decline(node, f"'{tensor.name}' has fewer than {self.min_values} values")
                     continue
-                table = node.op == "Gather"
-                own = self._spec(self.tables if table else self.weights)
-                size = 0 if table else self.block
-                own = replace(own, granularity=replace(run, size=size))
+                kind = self.tables if node.op == "Gather" else self.weights
+                rows = node.op == "Gather" and kind.bits == 8
+                run = replace(run, size=0 if rows else self.block)
+                own = stored_spec(kind, run, ctx.target, symmetric=self.symmetric)
                 ctx.plan.tensors.setdefault(tensor.name, own)
                 found.append(index)
             if found:
                 ctx.plan.nodes[node.name] = NodePlan(node.name, STORED, tuple(found), ())
                 ctx.plan.kept_float.pop(node.name, None)
-
-    def _spec(self, kind: DType) -> QuantSpec:
-        bits = kind.bits
-        chosen = dtype(f"int{bits}" if self.symmetric else f"uint{bits}")
-        narrow = bits == 8 and chosen.signed
-        return QuantSpec(dtype=chosen, symmetric=self.symmetric, narrow_range=narrow)

@@ -16,12 +16,14 @@ def test_each_block_has_its_scale() -> None:
     blocks = ctx.blocks["w"]
     assert blocks.scale.shape == (3, 6), "the last block is shorter"
     padded = np.concatenate([W, np.zeros((8, 6), np.float32)]).reshape(3, 16, 6)
-    wanted = np.maximum(padded.max(1) / 7, -padded.min(1) / 8)
+    high, low = padded.max(1), -padded.min(1)
+    # -8 is the end that reaches further, with a negative scale where that is the upper one
+    wanted = np.where(high > low, -np.maximum(low / 7, high / 8), np.maximum(high / 7, low / 8))
     np.testing.assert_allclose(blocks.scale, wanted, rtol=1e-6)
     codes = blocks.quantize(W)
     assert codes.dtype == blocks.stored
     steps = np.repeat(blocks.scale, 16, axis=0)[:40]
-    assert np.abs(blocks.dequantize(codes) - W).max() <= steps.max() / 2 + 1e-6
+    assert np.abs(blocks.dequantize(codes) - W).max() <= np.abs(steps).max() / 2 + 1e-6
 
 
 def test_clipping_lowers_the_error() -> None:
@@ -29,7 +31,7 @@ def test_clipping_lowers_the_error() -> None:
     errors = {}
     for method in ("minmax", "mse"):
         recipe = f"plan-weights{{weights=int4,min_values=1}},round-weights{{method={method}}}"
-        _, ctx = run(TEXT, recipe, weights={"w": heavy})
+        _, ctx = run(TEXT, recipe, weights={"w": heavy}, target="generic")  # scales above zero
         blocks = ctx.blocks["w"]
         errors[method] = float(np.square(blocks.dequantize(blocks.quantize(heavy)) - heavy).sum())
     assert errors["mse"] < 0.9 * errors["minmax"]
@@ -70,3 +72,14 @@ def test_weights_are_read_and_not_kept(tmp_path) -> None:
     assert isinstance(codes._values, Deferred), "computed for the file, and forgotten"
     loaded = Model.load(tmp_path / "m.onnx").tensors()["w__q"]
     np.testing.assert_array_equal(loaded.values, ctx.blocks["w"].quantize(W))  # type: ignore[attr-defined]
+
+
+def test_scales_of_either_sign_use_every_code() -> None:
+    errors = {}
+    for target in ("generic", "x86"):
+        recipe = "plan-weights{weights=int2,min_values=1},round-weights{method=mse}"
+        _, ctx = run(TEXT, recipe, weights={"w": W}, target=target, opset=25)
+        blocks = ctx.blocks["w"]
+        assert (blocks.scale < 0).any() == (target == "x86")
+        errors[target] = float(np.square(blocks.dequantize(blocks.quantize(W)) - W).sum())
+    assert errors["x86"] < 0.9 * errors["generic"]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from onnxq.runtime.coverage import kernels, optimized
 from tests.passes.golden import outputs, parse, same_graph
@@ -90,3 +92,22 @@ def test_a_shared_weight_is_stored_once() -> None:
     untouched, ctx = made(text, "min_values=17")
     assert [n.op_type for n in untouched.graph.node] == ["Conv", "Conv"]
     assert {d.node for d in ctx.journal.declines} == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "block", "opset", "share"),
+    [("float8e4m3fn", 0, 19, 0.05), ("float8e5m2", 16, 21, 0.1), ("float4e2m1", 16, 23, 0.35)],
+)
+def test_floating_point_formats(kind: str, block: int, opset: int, share: float) -> None:
+    proto, _ = made(GEMM, f"weights={kind},block={block},min_values=1", target="generic",
+                    opset=opset)  # fmt: skip
+    onnx.checker.check_model(proto, full_check=True)
+    feed = {"x": np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)}
+    (real,) = outputs(parse(GEMM, opset=opset), feed)
+    (found,) = ReferenceEvaluator(proto).run(None, feed)
+    assert 1e-4 < np.abs(found - real).max() / np.abs(real).max() < share
+    if kind != "float4e2m1":  # ONNX Runtime computes the same, and casts at load on the CPU
+        np.testing.assert_allclose(outputs(proto, feed)[0], found, rtol=1e-5, atol=1e-5)
+        cast, _ = made(GEMM, f"weights={kind},block={block},min_values=1", opset=opset)
+        np.testing.assert_allclose(outputs(cast, feed)[0], found, rtol=1e-5, atol=1e-5)
+        assert {n.op_type for n in optimized(cast).graph.node} <= {"Gemm", "FusedGemm"}

@@ -1,0 +1,154 @@
+"""Options of ``quantize`` on how weights are stored, put into the passes of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from onnxq.errors import OptionError, UnknownNameError
+from onnxq.passes.correct.round_weights import RoundWeights
+from onnxq.passes.correct.round_weights_second_order import RoundWeightsSecondOrder
+from onnxq.passes.plan.exclude_nodes import ExcludeNodes
+from onnxq.passes.plan.plan_weights import PlanWeights
+from onnxq.pipeline import Pass, Recipe, Stage
+from onnxq.quant import DType, number_format
+from onnxq.report.coverage.cpus import is_cpu
+from onnxq.runtime.versions import CPU_LACKS
+from onnxq.targets import Target
+
+METHODS = ("rtn", "mse", "hqq", "gptq")
+_RANGES = {"rtn": "minmax", "hqq": "hqq"}
+_FORMATS = "int8, int4, int2, float8e4m3fn, float8e5m2 or float4e2m1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightOptions:
+    """Options of ``quantize`` for weights; None and False leave what the recipe has.
+
+    Attributes:
+        weights: format of codes.
+        granularity: ``"channel"`` for whole rows, or ``"block:N"``.
+        block: values of a block; 0 for whole rows.
+        asymmetric: whether each block has a zero point of its own.
+        method: how scales and codes are chosen, one of ``METHODS``.
+        tables: format of codes of embeddings.
+        exclude: patterns of nodes that stay in float.
+    """
+
+    weights: str | None = None
+    granularity: str | None = None
+    block: int | None = None
+    asymmetric: bool = False
+    method: str | None = None
+    tables: str | None = None
+    exclude: tuple[str, ...] = ()
+
+
+def changed(recipe: Recipe, options: WeightOptions) -> Recipe:
+    """*recipe* with *options* put into its passes.
+
+    Raises:
+        OptionError: the recipe stores no weights, or an option cannot be met.
+        UnknownNameError: there is no such method or format.
+    """
+    values, passes = _values(options), list(recipe.passes)
+    planned = any(isinstance(p, PlanWeights) for p in passes)
+    if (values or options.method) and not planned:
+        given = ", ".join([*values, *(["method"] if options.method else [])])
+        raise OptionError(f"option {given} has no effect: the recipe has no pass 'plan-weights'")
+    for place, one in enumerate(passes):
+        known = {f.name for f in fields(one)} if one.name in _TAKES else set()
+        own = {k: v for k, v in values.items() if k in known}
+        passes[place] = replace(one, **own) if own else one
+    passes = _with_method(passes, options.method)
+    if options.exclude:
+        first = next((i for i, p in enumerate(passes) if p.stage is Stage.PLAN), len(passes))
+        passes.insert(first, ExcludeNodes(patterns=options.exclude))
+    return Recipe(tuple(passes), recipe.name)
+
+
+def refuse_formats(recipe: Recipe, target: Target) -> None:
+    """Stop where the runtime of *target* is known not to load what *recipe* would write.
+
+    Raises:
+        OptionError: names the format, and what can be done.
+    """
+    for one in recipe.passes:
+        for kind in (one.weights, one.tables) if isinstance(one, PlanWeights) else ():
+            if kind.name in CPU_LACKS and is_cpu(target):
+                raise OptionError(
+                    f"target {target.name} could not load weights of {kind}",
+                    why="ONNX Runtime's CPU provider has no kernel for this format",
+                    hint="--target generic writes them for other runtimes",
+                )
+
+
+_TAKES = ("plan-weights",)
+"""Passes that are told how weights are stored."""
+
+
+def _values(options: WeightOptions) -> dict[str, Any]:
+    """*options* as those of passes."""
+    values: dict[str, Any] = {}
+    if options.weights is not None:
+        values["weights"] = _format(options.weights)
+    if options.tables is not None:
+        values["tables"] = _format(options.tables)
+    block = options.block if options.granularity is None else _block(options)
+    if block is not None:
+        values["block"] = block
+    if options.asymmetric:
+        if any(kind.floating for k in ("weights", "tables") if (kind := values.get(k)) is not None):
+            raise OptionError("floating-point formats have no zero points", hint="no --asymmetric")
+        values["symmetric"] = False
+    return values
+
+
+def _with_method(passes: list[Pass], method: str | None) -> list[Pass]:
+    """*passes* with those of *method* in place of what they round weights by."""
+    if method is None:
+        return passes
+    if method not in METHODS:
+        raise UnknownNameError("method for weights", method, METHODS)
+    planned = [p for p in passes if isinstance(p, PlanWeights)]
+    if method in ("hqq", "gptq") and any(p.weights.floating for p in planned):
+        raise OptionError(
+            f"method '{method}' is for integers", hint="--weight-method mse for floating point"
+        )
+    found: list[Pass] = []
+    for one in passes:
+        if isinstance(one, RoundWeights):
+            found.append(RoundWeights(method=_RANGES.get(method, "mse")))  # type: ignore[arg-type]
+            if method == "gptq":
+                found.append(_second_order(passes))
+        elif not isinstance(one, RoundWeightsSecondOrder):
+            found.append(one)
+    return found
+
+
+def _second_order(passes: list[Pass]) -> Pass:
+    """The pass as the recipe has it, or with its defaults."""
+    return next((p for p in passes if isinstance(p, RoundWeightsSecondOrder)),
+                RoundWeightsSecondOrder())  # fmt: skip
+
+
+def _block(options: WeightOptions) -> int:
+    """The block size that a granularity names."""
+    text = str(options.granularity)
+    kind, _, size = text.partition(":")
+    if kind == "block" and size.isdecimal() and options.block in (None, int(size)):
+        return int(size)
+    if text == "channel" and not options.block:
+        return 0
+    raise OptionError(
+        f"weights cannot be stored with granularity '{text}'"
+        + (f" and --block {options.block}" if options.block is not None else ""),
+        hint="--granularity channel or block:N, or --block N",
+    )
+
+
+def _format(name: str) -> DType:
+    found = number_format(name)
+    if found.bits not in (2, 4, 8):
+        raise OptionError(f"weights cannot be stored as {name}", hint=_FORMATS)
+    return found
