@@ -20,7 +20,8 @@ from onnxq.calibrate.probes import Probes
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.runtime.providers import Provider
-from onnxq.runtime.workers import in_order, shares
+from onnxq.runtime.workers import shares
+from onnxq.threads import in_order
 
 Feed = Mapping[str, NDArray[Any]]
 #: Called after each sample with the number of samples done.

@@ -7,14 +7,28 @@ from typing import Annotated
 
 import typer
 
-from onnxq.cli.options import AsJson, Debug, ModelFile, Quiet, Target
+from onnxq.cli.options import (
+    AsJson,
+    Debug,
+    Exclude,
+    ModelFile,
+    OutputFile,
+    Preprocess,
+    Providers,
+    Quiet,
+    ReportData,
+    Reports,
+    Seed,
+    Statistics,
+    Target,
+)
 
 _KEEP, _CHOOSE, _DATA = "What to keep to", "What to choose from", "Data"
 
 
 def tune(
     model: ModelFile,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="File to write.")],
+    output: OutputFile,
     data: Annotated[
         str,
         typer.Option(
@@ -90,33 +104,11 @@ def tune(
             rich_help_panel=_CHOOSE,
         ),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="P", help="Keep in float, as in 'quantize'.", rich_help_panel=_CHOOSE),
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(metavar="S", help="For images, as in 'quantize'.", rich_help_panel=_DATA),
-    ] = None,
-    report_data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Candidates are measured on it; default: held out.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    statistics: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Reuse or write statistics, of 'tune' alone.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    providers: Annotated[
-        str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")
-    ] = "",
+    exclude: Exclude = None,
+    preprocess: Preprocess = None,
+    report_data: ReportData = None,
+    statistics: Statistics = None,
+    providers: Providers = None,
     journal: Annotated[
         Path | None,
         typer.Option(
@@ -140,11 +132,8 @@ def tune(
             metavar="N", min=1, help="Candidates at once; default: one a core, 4 at most."
         ),
     ] = None,
-    report: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Error report (.json, .html, .md, .xml). Repeatable."),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="For whatever is random.")] = 0,
+    report: Reports = None,
+    seed: Seed = 0,
     quiet: Quiet = False,
     json: AsJson = False,
     debug: Debug = False,

@@ -18,7 +18,8 @@ from onnxq.report.cumulative import Deployed, Whole, sums_of
 from onnxq.report.isolated import BUDGET, Arithmetic, Isolated
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.session import Session
-from onnxq.runtime.workers import in_order, shares
+from onnxq.runtime.workers import shares
+from onnxq.threads import in_order
 
 Feed = Mapping[str, NDArray[Any]]
 Through = Mapping[str, tuple[str, float]]

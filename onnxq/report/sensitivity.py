@@ -25,7 +25,8 @@ from onnxq.report.segments import Chain, Segments
 from onnxq.report.switches import switchable
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.types import inferred
-from onnxq.runtime.workers import in_order, shares
+from onnxq.runtime.workers import shares
+from onnxq.threads import in_order
 
 Feed = Mapping[str, NDArray[Any]]
 Outputs = Mapping[str, NDArray[Any]]

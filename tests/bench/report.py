@@ -70,7 +70,8 @@ def isolated_alone(result: Any, samples: list[dict[str, Any]]) -> Any:
     """Isolated errors of all layers and nothing else."""
     from onnxq.api.finish import own_matches
     from onnxq.report.isolated import Isolated
-    from onnxq.runtime.workers import in_order, shares
+    from onnxq.runtime.workers import shares
+    from onnxq.threads import in_order
 
     count, threads = shares(())
     found = Isolated(

@@ -20,7 +20,8 @@ def compare(result: Any, samples: list[dict[str, Any]]) -> dict[str, Any]:
     from onnxq.report.sensitivity import Sensitivity
     from onnxq.report.switches import SWITCHES, switchable
     from onnxq.runtime.session import Session
-    from onnxq.runtime.workers import in_order, shares
+    from onnxq.runtime.workers import shares
+    from onnxq.threads import in_order
 
     feeds = samples[:SAMPLES]
     found = measured(result.original, result.model, result.ctx, feeds, (), full=True).isolated

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2] / "onnxq"
 FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS: dict[str, int] = {
-    "_versions": 1, "errors": 0,
+    "_versions": 1, "errors": 0, "threads": 0,
     "graph": 1, "quant": 1, "integer": 2, "targets": 2, "runtime": 3, "calibrate": 4,
     "pipeline": 5, "passes": 6,
     "report": 7, "export": 7, "testing": 7, "api": 8, "demo": 9, "cli": 10, "__main__": 11,

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from onnxq.runtime.providers import CPU
-from onnxq.runtime.workers import MOST, cores, in_order, shares
+from onnxq.runtime.workers import MOST, shares
+from onnxq.threads import cores, in_order
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -16,7 +16,7 @@ from typing import Self
 
 from onnxq.api.tune.candidate import Candidate, Measured
 from onnxq.api.tune.evaluate import Evaluator, Setup
-from onnxq.runtime.workers import cores
+from onnxq.threads import cores
 
 _own: list[Evaluator] = []
 """The evaluator of this process, where it is one of several."""

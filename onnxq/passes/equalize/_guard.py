@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from onnxq.passes.equalize._ends import LINEAR, Array
 from onnxq.passes.equalize._measure import Measured, measured
 from onnxq.pipeline import Context
 from onnxq.quant import PerAxis
+from onnxq.threads import cores, in_order
 
 POWERS = (0.0, 0.5, 0.75, 1.0)
 
@@ -39,7 +41,7 @@ def settle(
             own = np.power(a[block.members], power)
             trial[block.members] = np.where(own >= 1, rounded_down(np.maximum(own, 1)), own)
             trials.append(trial)
-        noises = [layers.noise(block, trial) for trial in trials]
+        noises = list(in_order(partial(layers.noise, block), trials, cores()))
         best = int(np.argmin(noises))
         a[block.members] = trials[best][block.members]
         if POWERS[best] == 0:

@@ -19,7 +19,7 @@ from onnxq.report.boundary import boundary_of, taken
 from onnxq.runtime.profile import NodeTime, profile
 from onnxq.runtime.providers import Provider
 from onnxq.runtime.session import Session
-from onnxq.runtime.workers import cores
+from onnxq.threads import cores
 
 Feed = Mapping[str, NDArray[Any]]
 SCHEMA = "onnxq-bench/1"
