@@ -33,8 +33,11 @@ from onnxq.integer.shifts import requantize
 
 Types = tuple[str, str, str]
 
-#: Output pixels that the convolution works on together.
-PIXELS = 4
+#: Output pixels whose patches the plain convolution gathers together; those of the one in blocks,
+#: which widens filters, too, and gets scratch memory of at most a part of that for values.
+PIXELS, BLOCKS, FILTERS, SHARE = 4, (16, 8), 2, 1 / 4
+#: To a multiple of this filters are filled up for blocks, so that vectors have no rest.
+LANES = 16
 
 _NAMED: dict[object, str] = {-(1 << 31): "INT32_MIN", (1 << 31) - 1: "INT32_MAX"}
 
@@ -50,6 +53,7 @@ class Calls:
         kernels: kernels used: name of the template and element types (input, weight or second
             input, output; empty where there is none).
         scratch: elements of scratch memory by element type.
+        block: output pixels of a block of the convolution; 0 where it is the plain one.
     """
 
     program: Program
@@ -65,6 +69,9 @@ class Calls:
     def __post_init__(self) -> None:
         self.multipliers = any(step.multipliers for step in self.program.steps)
         self.lefts = any(min(step.shifts) < 0 for step in self.program.steps)
+        each = max((_patch(self.program, s) for s in self.program.steps), default=0)
+        room = SHARE * self.memory.bytes
+        self.block = next((n for n in BLOCKS if (n + FILTERS) * each <= room), 0)
         for name, codes in self.program.constants.items():
             self.names[name] = self.weight(name, codes)
 
@@ -140,24 +147,30 @@ class Calls:
 
     def _conv(self, step: Step, kind: Conv, x: Value, out: Value) -> None:
         channels, each = kind.weight.shape[:2]
-        of_group = channels // kind.groups
-        window = _window(kind.window, x, out)
-        numbers = (kind.groups, each, of_group, kind.outside)
-        text = f"{{{window}, {', '.join(map(str, numbers))}}}"
-        table = self._table("conv", self.label, text)
-        types = (x.dtype, _narrow(kind.weight), out.dtype)
+        of_group, types = channels // kind.groups, (x.dtype, _narrow(kind.weight), out.dtype)
         alone = each == 1 and of_group == 1
-        bias = kind.bias
+        weight, bias = kind.weight.reshape(channels, -1), kind.bias
         if alone:  # it subtracts the zero point itself
-            bias = bias + kind.weight.reshape(channels, -1).sum(axis=1) * kind.outside
-        before = (self.place(x), *self._constants(step, kind.weight, bias), self.place(out))
+            bias = bias + weight.sum(axis=1) * kind.outside
+        elif self.block:
+            weight = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES)))
+        taps, wide = weight.shape[1], patch_type(x.dtype)
+        numbers = (kind.groups, each, of_group, kind.outside, taps)
+        text = f"{{{_window(kind.window, x, out)}, {', '.join(map(str, numbers))}}}"
+        table = self._table("conv", self.label, text)
+        before = (self.place(x), *self._constants(step, weight, bias), self.place(out))
         if alone:
-            self.call("depthwise", types, *before, table)
-            return
-        taps = each * kind.window.kernel[0] * kind.window.kernel[1]
-        patch = patch_type(x.dtype)
-        self.scratch[patch] = max(self.scratch.get(patch, 0), PIXELS * taps)
-        self.call("conv", types, *before, f"patch_{SHORT[patch]}", table)
+            self.call("depthwise", types, *before, self._scratch("int32", out.shape[3]), table)
+        elif self.block:
+            patches = self._scratch(wide, (self.block + FILTERS) * taps)
+            self.call("conv_blocks", types, *before, patches, table)
+        else:
+            self.call("conv", types, *before, self._scratch(wide, PIXELS * taps), table)
+
+    def _scratch(self, dtype: str, size: int) -> str:
+        """Memory for *size* elements that a kernel needs while it runs."""
+        self.scratch[dtype] = max(self.scratch.get(dtype, 0), size)
+        return f"scratch_{SHORT[dtype]}"
 
     def _gemm(self, step: Step, kind: Gemm, x: Value, out: Value) -> None:
         columns, depth = kind.weight.shape
@@ -204,7 +217,9 @@ class Calls:
             numbers = (step.kind.zero_point, step.kind.factor)
             self.call("average_pool", types, *before, *numbers, self._scale(step))
         else:
-            self.call("max_pool", types, *before, x.low, step.factors[0], *_last(step))
+            line = self._scratch(x.dtype, x.shape[3] + out.shape[3])
+            self.call("max_pool", types, before[0], before[1], line, *before[2:], x.low,
+                      step.factors[0], *_last(step))  # fmt: skip
 
     def _prelu(self, step: Step, kind: PRelu, x: Value, out: Value) -> None:
         below = self.weight(f"{self.label}_below", kind.below, "int32")
@@ -273,6 +288,15 @@ class Calls:
                 why=f"it needs {rank} nested loops, and the kernels have {DEEPEST}",
                 hint="tensors of fewer dimensions",
             )
+
+
+def _patch(program: Program, step: Step) -> int:
+    """Bytes that the convolution in blocks gathers for one pixel of *step*; 0 for other steps."""
+    if not isinstance(step.kind, Conv):
+        return 0
+    taps = int(np.prod(step.kind.weight.shape[1:]))
+    wide = patch_type(program.values[step.inputs[0]].dtype)
+    return (taps + -taps % LANES) * np.dtype(wide).itemsize
 
 
 def _last(step: Step) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ _RESERVED = """
 auto break case char const continue default do double else enum extern float for goto if inline int
 long register restrict return short signed sizeof static struct switch typedef union unsigned void
 volatile while model_run model_trace memcpy requantize shift_down shift_round shift_up advance main
-run raw golden tracing window conv loops take clip_window scale scaled multiply_high
+run raw golden tracing window conv loops take inside scale scaled multiply_high
 """
 
 _FLOOR = "    const int32_t floor = shift_down(x, n);\n"

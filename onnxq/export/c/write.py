@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxq.export.c.calls import Calls, Types
 from onnxq.export.c.golden import Golden, golden_files
+from onnxq.export.c.loops import DEEPEST
 from onnxq.export.c.memory import Memory, plan
 from onnxq.export.c.project import CMAKE, MAKE
 from onnxq.export.c.text import (
@@ -24,10 +25,16 @@ from onnxq.export.c.text import (
 )
 from onnxq.integer.program import Program, Value
 
-_GATHERS = ("conv",)
+_GATHERS = ("conv", "conv_blocks")
 _NESTS = ("add", "mul", "move", "copy")
-_CLIPS = ("max_pool", "average_pool", "depthwise")
-_STRUCTS = "types.h"
+_INSIDE = ("max_pool", "average_pool", "depthwise")
+#: Structures that kernels take: by the name of the template, and all kernels that take it.
+_STRUCTS = {
+    "window.h": (*_GATHERS, *_INSIDE),
+    "conv.h": (*_GATHERS, "depthwise"),
+    "loops.h": _NESTS,
+    "take.h": ("take",),
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ def _meaning(value: Value) -> str:
 def _model(calls: Calls, signature: str, name: str) -> str:
     arenas = "".join(
         f"static {c_type(t)} arena_{SHORT[t]}[{n}];\n" for t, n in calls.memory.sizes.items()
-    ) + "".join(f"static {c_type(t)} patch_{SHORT[t]}[{n}];\n" for t, n in calls.scratch.items())
+    ) + "".join(f"static {c_type(t)} scratch_{SHORT[t]}[{n}];\n" for t, n in calls.scratch.items())
     tables = "".join(f"{t}\n" for t in calls.tables)
     body = "\n".join(calls.lines).lstrip("\n")
     return f"""/* {name}, written by onnxq. */
@@ -170,14 +177,19 @@ def _model(calls: Calls, signature: str, name: str) -> str:
 def _kernels(calls: Calls) -> str:
     found = ['#include "kernels.h"\n\n#include "fixed.h"\n']
     kernels = {k for k, _ in calls.kernels}
+    if calls.block:
+        blocks = "/* Output pixels whose patches are gathered together. */\n"
+        found += [template("wide.h"), f"{blocks}#define BLOCK {calls.block}\n"]
     if kernels & set(_NESTS):
         found.append(template("advance.c"))
-    if kernels & set(_CLIPS):
-        found.append(template("clip.c"))
+    if kernels & set(_INSIDE):
+        found.append(template("inside.c"))
     gathers = dict.fromkeys(t[0] for k, t in calls.kernels if k in _GATHERS)
     typed = [("gather", (g, "", "")) for g in gathers] + list(calls.kernels)
     for kernel, types in typed:
         text = _typed(template(f"{kernel}.c"), types)
+        if not calls.block:
+            text = text.replace("WIDE void", "void")
         if kernel in _GATHERS:
             text = text.replace(f"gather_{_suffix(types)}", f"gather_{SHORT[types[0]]}")
         found.append(text)
@@ -185,11 +197,14 @@ def _kernels(calls: Calls) -> str:
 
 
 def _kernels_header(calls: Calls) -> str:
-    structs = template(_STRUCTS).replace("@SCALE@", scale_struct(multipliers=calls.multipliers))
-    found = ["#include <stdint.h>\n", structs]
+    kernels = {k for k, _ in calls.kernels}
+    found = ["#include <stdint.h>\n", scale_struct(multipliers=calls.multipliers) + "\n"]
+    if kernels & {*_NESTS, "take"}:
+        found.append(f"#define LOOPS {DEEPEST}\n")
+    found += [template(name) for name, users in _STRUCTS.items() if kernels & set(users)]
     for kernel, types in calls.kernels:
         text = _typed(template(f"{kernel}.c"), types)
-        found.append(text[: text.index("\n{")] + ";\n")
+        found.append(text[: text.index("\n{")].replace("WIDE void", "void") + ";\n")
     return _guarded("KERNELS_H", "\n".join(found))
 
 

@@ -1,16 +1,16 @@
 /* Sum of each window, times what stands for one over its elements; outside of the input is 0. */
-void average_pool_@(const IN *x, OUT *y, const struct window *w, int32_t channels,
+void average_pool_@(const IN *x, OUT *restrict y, const struct window *w, int32_t channels,
                     int32_t zero, int32_t factor, struct scale scale)
 {
     for (int32_t channel = 0; channel < channels; channel++) {
         for (int32_t out_y = 0; out_y < w->out_height; out_y++) {
             const int32_t start_y = out_y * w->stride_y - w->top;
             int32_t top, bottom;
-            clip_window(start_y, w->hole_y, w->kernel_height, w->in_height, &top, &bottom);
+            inside(start_y, w->hole_y, w->in_height, w->kernel_height, &top, &bottom);
             for (int32_t out_x = 0; out_x < w->out_width; out_x++) {
                 const int32_t start_x = out_x * w->stride_x - w->left;
                 int32_t left, right, total = 0;
-                clip_window(start_x, w->hole_x, w->kernel_width, w->in_width, &left, &right);
+                inside(start_x, w->hole_x, w->in_width, w->kernel_width, &left, &right);
                 for (int32_t i = top; i < bottom; i++) {
                     const IN *row = x + (start_y + i * w->hole_y) * w->in_width;
                     for (int32_t j = left; j < right; j++)

@@ -1,11 +1,10 @@
 /* Convolution. The patches under four output pixels are gathered once and meet every filter, so
    that a compiler can keep the four sums in vector registers and load each weight once. */
-void conv_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale, OUT *y,
-            PATCH *patch, const struct conv *c)
+WIDE void conv_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale,
+                 OUT *restrict y, PATCH *restrict patch, const struct conv *c)
 {
     const struct window *w = &c->window;
-    const int32_t pixels = w->out_height * w->out_width;
-    const int32_t taps = c->in_channels * w->kernel_height * w->kernel_width;
+    const int32_t pixels = w->out_height * w->out_width, taps = c->taps;
     const PATCH *a = patch, *b = a + taps, *d = b + taps, *e = d + taps;
 
     for (int32_t group = 0; group < c->groups; group++) {
@@ -13,9 +12,7 @@ void conv_@(const IN *x, const W *weight, const int32_t *bias, struct scale scal
             const int32_t count = pixels - pixel < 4 ? pixels - pixel : 4;
             for (int32_t p = 0; p < 4; p++) {
                 const int32_t at = p < count ? pixel + p : pixels - 1; /* the last one again */
-                gather_@(x, patch + p * taps, w, c->in_channels, c->outside,
-                         at / w->out_width * w->stride_y - w->top,
-                         at % w->out_width * w->stride_x - w->left);
+                gather_@(x, patch + p * taps, c, at);
             }
             for (int32_t o = 0; o < c->out_channels; o++) {
                 const W *row = weight + o * taps;
@@ -26,11 +23,10 @@ void conv_@(const IN *x, const W *weight, const int32_t *bias, struct scale scal
                     u += (int32_t)d[k] * (int32_t)row[k];
                     v += (int32_t)e[k] * (int32_t)row[k];
                 }
-                int32_t acc[4] = {s, t, u, v};
-                for (int32_t p = 0; p < 4; p++)
-                    acc[p] = scaled(acc[p], scale, group * c->out_channels + o);
+                const int32_t acc[4] = {s, t, u, v};
                 for (int32_t p = 0; p < count; p++)
-                    y[o * pixels + pixel + p] = (OUT)acc[p];
+                    y[o * pixels + pixel + p] = (OUT)scaled(acc[p], scale,
+                                                            group * c->out_channels + o);
             }
         }
         x += c->in_channels * w->in_height * w->in_width;

@@ -1,6 +1,6 @@
 /* Each row of x with each row of the weight. */
-void gemm_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale, OUT *y,
-            int32_t rows, int32_t depth, int32_t columns)
+WIDE void gemm_@(const IN *x, const W *weight, const int32_t *bias, struct scale scale,
+                 OUT *restrict y, int32_t rows, int32_t depth, int32_t columns)
 {
     for (int32_t row = 0; row < rows; row++) {
         for (int32_t o = 0; o < columns; o++) {

@@ -1,26 +1,35 @@
-/* Largest code in each window; what lies outside of the input counts for nothing. */
-void max_pool_@(const IN *x, OUT *y, const struct window *w, int32_t channels, int32_t least,
-                int32_t factor, int32_t offset, int32_t shift, int32_t low, int32_t high)
+/* Largest code in each window: of its rows first, then of its columns. What lies outside of the
+   input counts for nothing. */
+WIDE void max_pool_@(const IN *x, OUT *restrict y, IN *restrict line, const struct window *w,
+                     int32_t channels, int32_t least, int32_t factor, int32_t offset,
+                     int32_t shift, int32_t low, int32_t high)
 {
+    const int32_t width = w->in_width, stride = w->stride_x;
+    IN *restrict most = line + width;
+
     for (int32_t channel = 0; channel < channels; channel++) {
         for (int32_t out_y = 0; out_y < w->out_height; out_y++) {
-            const int32_t start_y = out_y * w->stride_y - w->top;
-            int32_t top, bottom;
-            clip_window(start_y, w->hole_y, w->kernel_height, w->in_height, &top, &bottom);
-            for (int32_t out_x = 0; out_x < w->out_width; out_x++) {
-                const int32_t start_x = out_x * w->stride_x - w->left;
-                int32_t left, right, most = least;
-                clip_window(start_x, w->hole_x, w->kernel_width, w->in_width, &left, &right);
-                for (int32_t i = top; i < bottom; i++) {
-                    const IN *row = x + (start_y + i * w->hole_y) * w->in_width;
-                    for (int32_t j = left; j < right; j++) {
-                        const int32_t here = (int32_t)row[start_x + j * w->hole_x];
-                        most = here > most ? here : most;
-                    }
-                }
-                *y++ = (OUT)requantize(most * factor + offset, shift, low, high);
+            int32_t first, end;
+            for (int32_t i = 0; i < width + w->out_width; i++)
+                line[i] = (IN)least;
+            inside(out_y * w->stride_y - w->top, w->hole_y, w->in_height, w->kernel_height,
+                   &first, &end);
+            for (int32_t i = first; i < end; i++) {
+                const IN *row = x + (out_y * w->stride_y - w->top + i * w->hole_y) * width;
+                for (int32_t j = 0; j < width; j++)
+                    line[j] = row[j] > line[j] ? row[j] : line[j];
             }
+            for (int32_t j = 0; j < w->kernel_width; j++) {
+                const int32_t start = j * w->hole_x - w->left;
+                inside(start, stride, width, w->out_width, &first, &end);
+                for (int32_t i = first; i < end; i++) {
+                    const IN here = line[start + i * stride];
+                    most[i] = here > most[i] ? here : most[i];
+                }
+            }
+            for (int32_t i = 0; i < w->out_width; i++)
+                *y++ = (OUT)requantize((int32_t)most[i] * factor + offset, shift, low, high);
         }
-        x += w->in_height * w->in_width;
+        x += w->in_height * width;
     }
 }

@@ -1,5 +1,5 @@
 /* Elements of x to places of y, in the order that the loops say. */
-void move_@(const IN *x, OUT *y, const struct loops *l, int32_t factor, int32_t offset,
+void move_@(const IN *x, OUT *restrict y, const struct loops *l, int32_t factor, int32_t offset,
             int32_t shift, int32_t low, int32_t high)
 {
     int32_t index[LOOPS] = {0}, from = 0, to = 0;

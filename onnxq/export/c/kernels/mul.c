@@ -1,5 +1,5 @@
 /* Product of two inputs. */
-void mul_@(const IN *a, const W *b, OUT *y, const struct loops *l,
+void mul_@(const IN *a, const W *b, OUT *restrict y, const struct loops *l,
            int32_t zero_a, int32_t zero_b, struct scale scale)
 {
     int32_t index[LOOPS] = {0}, at_a = 0, at_b = 0;

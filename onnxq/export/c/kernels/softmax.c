@@ -1,6 +1,6 @@
 /* Exponentials of the differences from the largest code, from a table, divided by their sum. */
-void softmax_@(const IN *x, OUT *y, const int32_t *exponentials, int32_t outer, int32_t size,
-               int32_t inner, int32_t one, struct scale scale)
+void softmax_@(const IN *x, OUT *restrict y, const int32_t *exponentials, int32_t outer,
+               int32_t size, int32_t inner, int32_t one, struct scale scale)
 {
     for (int32_t i = 0; i < outer * inner; i++) {
         const int32_t at = i / inner * size * inner + i % inner;

@@ -1,5 +1,5 @@
 /* Elements whose offsets in x are sums of one table entry for each axis. */
-void take_@(const IN *x, OUT *y, const struct take *t, int32_t factor, int32_t offset,
+void take_@(const IN *x, OUT *restrict y, const struct take *t, int32_t factor, int32_t offset,
             int32_t shift, int32_t low, int32_t high)
 {
     int32_t index[LOOPS] = {0};
