@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,7 +19,18 @@ from onnxq.integer import Program
 STRICT = ("-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic",
           "-fsanitize=undefined,address", "-fno-sanitize-recover=all")  # fmt: skip
 
+CLANG = next(
+    filter(None, map(shutil.which, ("clang", *(f"clang-{n}" for n in range(14, 22))))), None
+)
+
 needs_cc = pytest.mark.skipif(compiler() is None, reason="there is no C compiler 'cc'")
+
+
+@contextmanager
+def blocks(wanted: bool) -> Iterator[None]:
+    """All convolutions are written in blocks, or none; else the memory of the network decides."""
+    with patch("onnxq.export.c.calls.SHARE", float("inf") if wanted else 0.0):
+        yield
 
 
 def project(program: Program, folder: Path, vectors: Golden | None = None,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from onnxq.export.c import golden, write_c
+from onnxq.export.c import compile_c, golden, write_c
 from onnxq.graph import Model
 from onnxq.integer import lower, run
 from onnxq.quant import Rounding
-from tests.integer.c_project import check_golden, needs_cc, project, raw
+from tests.integer.c_project import CLANG, STRICT, blocks, check_golden, needs_cc, project, raw
 from tests.integer.networks import NETWORKS, build
+
+#: As a user compiles for speed, and every warning an error.
+FAST = ("-O3", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
 @needs_cc
@@ -31,6 +35,29 @@ def test_c_equals_the_reference(name: str, multiplier: bool, tmp_path: Path) -> 
     inputs = {v: feed[v] for v in program.inputs.values()}
     for value, codes in raw(tmp_path, program, inputs).items():
         np.testing.assert_array_equal(codes, run(program, inputs)[value])
+
+
+@needs_cc
+@pytest.mark.parametrize("flags", [STRICT, FAST], ids=["strict", "fast"])
+@pytest.mark.parametrize("wanted", [True, False], ids=["blocks", "plain"])
+def test_both_ways_of_convolution(wanted: bool, flags: tuple[str, ...], tmp_path: Path) -> None:
+    for name in ("conv_channels_strides_pads", "conv_dilated_groups", "conv_pointwise_no_bias"):
+        program = lower(Model.load(build(name)))
+        with blocks(wanted):
+            source = project(program, tmp_path / name, flags=flags)
+        assert ("conv_blocks" in source.files["kernels.c"]) == wanted
+        check_golden(tmp_path / name)
+        assert source.files["model.c"].count("scratch_s16[") == 1 and source.scratch > 0
+
+
+@pytest.mark.skipif(CLANG is None, reason="there is no clang")
+@pytest.mark.parametrize("name", ["conv_depthwise", "residual", "split_shuffle"])
+def test_clang(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[compile_c.__module__], "compiler", lambda: CLANG)
+    for wanted in (True, False):
+        with blocks(wanted):
+            project(lower(Model.load(build(name))), tmp_path / str(wanted))
+        check_golden(tmp_path / str(wanted))
 
 
 @needs_cc

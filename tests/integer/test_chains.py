@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import booleans
 from numpy.typing import NDArray
 
 from onnxq.errors import UnsupportedModelError
@@ -19,7 +20,7 @@ from onnxq.integer.kinds import PRelu, Softmax, Table
 from onnxq.quant import Rounding
 from onnxq.report.verify import verify
 from onnxq.runtime.session import Session
-from tests.integer.c_project import needs_cc, project, raw
+from tests.integer.c_project import blocks, needs_cc, project, raw
 from tests.integer.chains import chains
 
 MANY = bool(os.environ.get("ONNXQ_SLOW"))
@@ -74,14 +75,14 @@ def test_with_multipliers_onnx_runtime_is_off_by_one_at_most(proto: onnx.ModelPr
 
 @needs_cc
 @settings(max_examples=100 if MANY else 8, deadline=None, suppress_health_check=QUIET)
-@given(chains())
-def test_c_equals_the_reference(proto: onnx.ModelProto) -> None:
+@given(chains(), booleans())
+def test_c_equals_the_reference(proto: onnx.ModelProto, wanted: bool) -> None:
     program = lowered(proto)
     if program is None:
         return
     feed = golden(program, frames=5).codes
     inputs = {v: feed[v] for v in program.inputs.values()}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, blocks(wanted):
         project(program, Path(folder))
         for value, codes in raw(Path(folder), program, inputs).items():
             np.testing.assert_array_equal(codes, run(program, inputs)[value])
