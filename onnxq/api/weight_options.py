@@ -8,6 +8,7 @@ from typing import Any
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.correct.round_weights import RoundWeights
 from onnxq.passes.correct.round_weights_second_order import RoundWeightsSecondOrder
+from onnxq.passes.equalize.protect_salient_channels import ProtectSalientChannels
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.pipeline import Pass, Recipe, Stage
@@ -16,7 +17,7 @@ from onnxq.report.coverage.cpus import is_cpu
 from onnxq.runtime.versions import CPU_LACKS
 from onnxq.targets import Target
 
-METHODS = ("rtn", "mse", "hqq", "gptq")
+METHODS = ("rtn", "mse", "hqq", "gptq", "awq", "awq+gptq")
 _RANGES = {"rtn": "minmax", "hqq": "hqq"}
 _FORMATS = "int8, int4, int2, float8e4m3fn, float8e5m2 or float4e2m1"
 
@@ -53,6 +54,8 @@ def changed(recipe: Recipe, options: WeightOptions) -> Recipe:
     """
     values, passes = _values(options), list(recipe.passes)
     planned = any(isinstance(p, PlanWeights) for p in passes)
+    if options.method is not None and planned:
+        passes = _with_method(passes, options.method)
     if (values or options.method) and not planned:
         given = ", ".join([*values, *(["method"] if options.method else [])])
         raise OptionError(f"option {given} has no effect: the recipe has no pass 'plan-weights'")
@@ -60,7 +63,7 @@ def changed(recipe: Recipe, options: WeightOptions) -> Recipe:
         known = {f.name for f in fields(one)} if one.name in _TAKES else set()
         own = {k: v for k, v in values.items() if k in known}
         passes[place] = replace(one, **own) if own else one
-    passes = _with_method(passes, options.method)
+    _check_integers(passes)
     if options.exclude:
         first = next((i for i, p in enumerate(passes) if p.stage is Stage.PLAN), len(passes))
         passes.insert(first, ExcludeNodes(patterns=options.exclude))
@@ -83,7 +86,7 @@ def refuse_formats(recipe: Recipe, target: Target) -> None:
                 )
 
 
-_TAKES = ("plan-weights",)
+_TAKES = ("plan-weights", "protect-salient-channels")
 """Passes that are told how weights are stored."""
 
 
@@ -104,32 +107,45 @@ def _values(options: WeightOptions) -> dict[str, Any]:
     return values
 
 
-def _with_method(passes: list[Pass], method: str | None) -> list[Pass]:
+def _with_method(passes: list[Pass], method: str) -> list[Pass]:
     """*passes* with those of *method* in place of what they round weights by."""
-    if method is None:
-        return passes
     if method not in METHODS:
         raise UnknownNameError("method for weights", method, METHODS)
-    planned = [p for p in passes if isinstance(p, PlanWeights)]
-    if method in ("hqq", "gptq") and any(p.weights.floating for p in planned):
-        raise OptionError(
-            f"method '{method}' is for integers", hint="--weight-method mse for floating point"
-        )
     found: list[Pass] = []
     for one in passes:
+        if isinstance(one, RoundWeightsSecondOrder | ProtectSalientChannels):
+            continue
         if isinstance(one, RoundWeights):
             found.append(RoundWeights(method=_RANGES.get(method, "mse")))  # type: ignore[arg-type]
-            if method == "gptq":
-                found.append(_second_order(passes))
-        elif not isinstance(one, RoundWeightsSecondOrder):
+            if "gptq" in method:
+                found.append(_own(passes, RoundWeightsSecondOrder()))
+        else:
             found.append(one)
+    if "awq" in method:
+        first = next(i for i, p in enumerate(found) if p.stage >= Stage.PLAN)
+        plan = next(p for p in found if isinstance(p, PlanWeights))
+        given = ProtectSalientChannels(
+            weights=plan.weights, block=plan.block, symmetric=plan.symmetric
+        )
+        found.insert(first, _own(passes, given))
     return found
 
 
-def _second_order(passes: list[Pass]) -> Pass:
-    """The pass as the recipe has it, or with its defaults."""
-    return next((p for p in passes if isinstance(p, RoundWeightsSecondOrder)),
-                RoundWeightsSecondOrder())  # fmt: skip
+def _own(passes: list[Pass], default: Pass) -> Pass:
+    """The pass as *passes* have it, or *default*."""
+    return next((p for p in passes if type(p) is type(default)), default)
+
+
+def _check_integers(passes: list[Pass]) -> None:
+    """Stop where a pass that is for integers would meet floating-point weights."""
+    floating = any(isinstance(p, PlanWeights) and p.weights.floating for p in passes)
+    for one in passes if floating else ():
+        uneven = isinstance(one, RoundWeights) and one.method == "hqq"
+        if uneven or isinstance(one, RoundWeightsSecondOrder):
+            raise OptionError(
+                f"'{one.name}' is for integers, and weights are to be floating-point numbers",
+                hint="--weight-method mse or awq",
+            )
 
 
 def _block(options: WeightOptions) -> int:

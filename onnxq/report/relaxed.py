@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 
 from onnxq.graph import Model, constant_value, consumers
 from onnxq.quant import QParams, dtype
+from onnxq.quant.dtypes import FLOATS
 from onnxq.runtime.session import Session
 from onnxq.runtime.taps import computed, drop_outputs
 
@@ -31,6 +32,8 @@ MOVES = frozenset({
     "Gather", "Identity", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Resize",
 })  # fmt: skip
 _OWN = "__onnxq_own"
+
+_FLOATS = {kind.numpy: kind for kind in FLOATS.values()}
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,16 @@ def parameters(quantize: gs.Node) -> QParams | None:
     if scale is None or scale.ndim > 1 or (len(quantize.inputs) > 2 and stored is None):
         return None
     codes = constant_value(quantize.inputs[0])  # of a DequantizeLinear
-    kind = np.uint8 if codes is None or codes.dtype.kind == "f" else codes.dtype
-    zero = np.zeros(scale.shape, kind) if stored is None else stored
+    own = None if codes is None else _FLOATS.get(codes.dtype)
+    kind = np.uint8 if codes is None or codes.dtype.kind == "f" or own else codes.dtype
+    zero = np.zeros(scale.shape, kind) if stored is None or own else stored
     if zero.dtype.kind not in "iu" and zero.dtype.name not in ("int4", "uint4", "int2", "uint2"):
         return None
     axis = int(quantize.attrs.get("axis", 1)) if scale.size > 1 else None
     if axis is None:
         scale, zero = scale.reshape(()), zero.reshape(())
-    return QParams(
-        scale.astype(np.float32), zero.astype(np.int64), dtype(str(zero.dtype)), axis=axis
-    )
+    own = own or dtype(str(zero.dtype))
+    return QParams(scale.astype(np.float32), zero.astype(np.int64), own, axis=axis)
 
 
 def positions(model: Model, constants: set[str]) -> list[Position]:

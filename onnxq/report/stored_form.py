@@ -15,9 +15,12 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value, insert_node, is_constant, producer, remove_node
+from onnxq.quant.dtypes import FLOATS
 
 _BLOCKS_OPSET = 21
-_CODES = ("int8", "uint8", "int4", "uint4", "int2", "uint2")
+_CODES = {"int8", "uint8", "int4", "uint4", "int2", "uint2"} | {
+    f.numpy.name for f in FLOATS.values()
+}
 
 
 def stores_weights(model: Model) -> bool:

@@ -49,6 +49,14 @@ def test_layers_are_measured_on_data() -> None:
     assert report["data"]["report_samples"] == 2
 
 
+def test_floating_point_weights_are_measured() -> None:
+    data = random_feeds(parse(MLP), 20)
+    result = onnxq.quantize(parse(MLP), mode="weights", weights="float8", data=data, target="x86")
+    layers = {e["node"]: e for e in result.report["layers"]}
+    assert {e["precision"] for e in layers.values()} == {"float × float8_e4m3fn"}
+    assert 25 < layers["one"]["isolated_sqnr_db"] < 45
+
+
 def test_bits_blocks_and_zero_points() -> None:
     sizes = {}
     for bits in ("int8", "int4", "int2"):
