@@ -29,7 +29,7 @@ needs_cc = pytest.mark.skipif(compiler() is None, reason="there is no C compiler
 @contextmanager
 def blocks(wanted: bool) -> Iterator[None]:
     """All convolutions are written in blocks, or none; else the memory of the network decides."""
-    with patch("onnxq.export.c.calls.SHARE", float("inf") if wanted else 0.0):
+    with patch("onnxq.export.c.convolution.SHARE", float("inf") if wanted else 0.0):
         yield
 
 

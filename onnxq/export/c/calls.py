@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.errors import UnsupportedModelError
+from onnxq.export.c.convolution import block, convolution, window_numbers
 from onnxq.export.c.loops import DEEPEST, Loops, loops, stretched, strides
 from onnxq.export.c.memory import Memory, aliases_input
-from onnxq.export.c.text import SHORT, c_type, comment, identifier, patch_type, reserved
+from onnxq.export.c.text import SHORT, c_type, comment, identifier, narrow, reserved
 from onnxq.integer.kinds import (
     Add,
     AveragePool,
@@ -32,12 +33,6 @@ from onnxq.integer.program import Program, Step, Value
 from onnxq.integer.shifts import requantize
 
 Types = tuple[str, str, str]
-
-#: Output pixels whose patches the plain convolution gathers together; those of the one in blocks,
-#: which widens filters, too, and gets scratch memory of at most a part of that for values.
-PIXELS, BLOCKS, FILTERS, SHARE = 4, (16, 8), 2, 1 / 4
-#: To a multiple of this filters are filled up for blocks, so that vectors have no rest.
-LANES = 16
 
 _NAMED: dict[object, str] = {-(1 << 31): "INT32_MIN", (1 << 31) - 1: "INT32_MAX"}
 
@@ -69,9 +64,7 @@ class Calls:
     def __post_init__(self) -> None:
         self.multipliers = any(step.multipliers for step in self.program.steps)
         self.lefts = any(min(step.shifts) < 0 for step in self.program.steps)
-        each = max((_patch(self.program, s) for s in self.program.steps), default=0)
-        room = SHARE * self.memory.bytes
-        self.block = next((n for n in BLOCKS if (n + FILTERS) * each <= room), 0)
+        self.block = block(self.program, self.memory)
         for name, codes in self.program.constants.items():
             self.names[name] = self.weight(name, codes)
 
@@ -114,7 +107,7 @@ class Calls:
             return
         match step.kind:
             case Conv():
-                self._conv(step, step.kind, sources[0], out)
+                convolution(self, step, step.kind, sources[0], out)
             case Gemm():
                 self._gemm(step, step.kind, sources[0], out)
             case Add() | Mul():
@@ -142,32 +135,11 @@ class Calls:
         self.tables.append(f"static const struct {struct} {name} = {text};")
         return name
 
-    def _table(self, struct: str, name: str, text: str) -> str:
+    def table(self, struct: str, name: str, text: str) -> str:
+        """The address of a new constant structure *name* with the initializer *text*."""
         return f"&{self._define(struct, name, text)}"
 
-    def _conv(self, step: Step, kind: Conv, x: Value, out: Value) -> None:
-        channels, each = kind.weight.shape[:2]
-        of_group, types = channels // kind.groups, (x.dtype, _narrow(kind.weight), out.dtype)
-        alone = each == 1 and of_group == 1
-        weight, bias = kind.weight.reshape(channels, -1), kind.bias
-        if alone:  # it subtracts the zero point itself
-            bias = bias + weight.sum(axis=1) * kind.outside
-        elif self.block:
-            weight = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES)))
-        taps, wide = weight.shape[1], patch_type(x.dtype)
-        numbers = (kind.groups, each, of_group, kind.outside, taps)
-        text = f"{{{_window(kind.window, x, out)}, {', '.join(map(str, numbers))}}}"
-        table = self._table("conv", self.label, text)
-        before = (self.place(x), *self._constants(step, weight, bias), self.place(out))
-        if alone:
-            self.call("depthwise", types, *before, self._scratch("int32", out.shape[3]), table)
-        elif self.block:
-            patches = self._scratch(wide, (self.block + FILTERS) * taps)
-            self.call("conv_blocks", types, *before, patches, table)
-        else:
-            self.call("conv", types, *before, self._scratch(wide, PIXELS * taps), table)
-
-    def _scratch(self, dtype: str, size: int) -> str:
+    def room(self, dtype: str, size: int) -> str:
         """Memory for *size* elements that a kernel needs while it runs."""
         self.scratch[dtype] = max(self.scratch.get(dtype, 0), size)
         return f"scratch_{SHORT[dtype]}"
@@ -175,14 +147,15 @@ class Calls:
     def _gemm(self, step: Step, kind: Gemm, x: Value, out: Value) -> None:
         columns, depth = kind.weight.shape
         self.call(
-            "gemm", (x.dtype, _narrow(kind.weight), out.dtype), self.place(x),
-            *self._constants(step, kind.weight, kind.bias), self.place(out), x.size // depth,
+            "gemm", (x.dtype, narrow(kind.weight), out.dtype), self.place(x),
+            *self.constants(step, kind.weight, kind.bias), self.place(out), x.size // depth,
             depth, columns,
         )  # fmt: skip
 
-    def _constants(self, step: Step, weight: NDArray[Any], bias: NDArray[Any]) -> list[str]:
+    def constants(self, step: Step, weight: NDArray[Any], bias: NDArray[Any]) -> list[str]:
+        """Weight and bias as constant arrays, and how accumulators of *step* become codes."""
         return [
-            self.weight(f"{self.label}_weight", weight, _narrow(weight)),
+            self.weight(f"{self.label}_weight", weight, narrow(weight)),
             self.weight(f"{self.label}_bias", bias, "int32"),
             self._scale(step, bias.size),
         ]
@@ -210,14 +183,14 @@ class Calls:
             self.call("add", types, *places, *step.factors, *_last(step))
 
     def _pool(self, step: Step, window: Window, x: Value, out: Value) -> None:
-        table = self._table("window", self.label, _window(window, x, out))
+        table = self.table("window", self.label, window_numbers(window, x, out))
         types = (x.dtype, "", out.dtype)
         before = (self.place(x), self.place(out), table, x.shape[1])
         if isinstance(step.kind, AveragePool):
             numbers = (step.kind.zero_point, step.kind.factor)
             self.call("average_pool", types, *before, *numbers, self._scale(step))
         else:
-            line = self._scratch(x.dtype, x.shape[3] + out.shape[3])
+            line = self.room(x.dtype, x.shape[3] + out.shape[3])
             self.call("max_pool", types, before[0], before[1], line, *before[2:], x.low,
                       step.factors[0], *_last(step))  # fmt: skip
 
@@ -248,7 +221,7 @@ class Calls:
         text = f"{{{len(tables)}, {{{sizes}}}, {{{', '.join(tables)}}}}}"
         self.call(
             "take", (x.dtype, "", out.dtype), self.place(x), self.place(out),
-            self._table("take", self.label, text), step.factors[0], *_last(step),
+            self.table("take", self.label, text), step.factors[0], *_last(step),
         )  # fmt: skip
 
     def _move(self, step: Step, sources: list[Value], out: Value) -> None:
@@ -279,7 +252,7 @@ class Calls:
 
     def _loops(self, step: Step, nest: Loops, suffix: str = "") -> str:
         self._deep(step, len(nest.size))
-        return self._table("loops", self.label + suffix, nest.c())
+        return self.table("loops", self.label + suffix, nest.c())
 
     def _deep(self, step: Step, rank: int) -> None:
         if rank > DEEPEST:
@@ -290,28 +263,6 @@ class Calls:
             )
 
 
-def _patch(program: Program, step: Step) -> int:
-    """Bytes that the convolution in blocks gathers for one pixel of *step*; 0 for other steps."""
-    if not isinstance(step.kind, Conv):
-        return 0
-    taps = int(np.prod(step.kind.weight.shape[1:]))
-    wide = patch_type(program.values[step.inputs[0]].dtype)
-    return (taps + -taps % LANES) * np.dtype(wide).itemsize
-
-
 def _last(step: Step) -> tuple[int, ...]:
     """Offset, shift and limits of a step that adds or moves codes."""
     return step.offsets[0], step.shifts[0], step.low, step.high
-
-
-def _window(window: Window, x: Value, out: Value) -> str:
-    numbers = (*x.shape[2:], *out.shape[2:], *window.kernel, *window.strides, *window.dilations,
-               *window.pads[:2])  # fmt: skip
-    return "{" + ", ".join(map(str, numbers)) + "}"
-
-
-def _narrow(codes: NDArray[Any]) -> str:
-    """The smallest type that stores *codes* of a weight."""
-    low, high = int(codes.min()), int(codes.max())
-    fits = ("int8", "uint8", "int16", "int32")
-    return next(t for t in fits if np.iinfo(t).min <= low and high <= np.iinfo(t).max)

@@ -84,6 +84,13 @@ def patch_type(dtype: str) -> str:
     return "int16" if dtype in ("int8", "uint8", "int16") else "int32"
 
 
+def narrow(codes: NDArray[Any]) -> str:
+    """The smallest type that stores *codes* of a weight."""
+    low, high = int(codes.min()), int(codes.max())
+    fits = ("int8", "uint8", "int16", "int32")
+    return next(t for t in fits if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+
+
 def identifier(name: str, used: set[str]) -> str:
     """*name* as a C identifier that is not in *used* yet; adds it."""
     base = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "x"
