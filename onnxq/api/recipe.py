@@ -53,6 +53,12 @@ class Changes:
         for name in (self.weights, self.activations):
             if name is not None and not (name == self.weights and name in NONUNIFORM):
                 dtype(name)
+        if str(self.granularity).startswith("block"):
+            raise OptionError(
+                f"granularity '{self.granularity}' in mode static",
+                why="an integer kernel adds up whole rows, and applies one scale to the sum",
+                hint=f"--mode weights --granularity {self.granularity}: layers compute in float",
+            )
         if self.granularity not in (None, *GRANULARITIES):
             raise UnknownNameError("granularity", str(self.granularity), GRANULARITIES)
         if self.format not in FORMATS:

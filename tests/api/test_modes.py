@@ -99,6 +99,7 @@ def test_the_same_call_gives_the_same_bytes() -> None:
         ({"mode": "static", "block": 32, "random_data": True}, "--block has no effect"),
         ({"mode": "weights", "weights": "int3"}, "cannot be stored as int3"),
         ({"mode": "weights", "granularity": "tensor"}, "granularity 'tensor'"),
+        ({"granularity": "block:32", "random_data": True}, "--mode weights --granularity block:32"),
         ({"mode": "weights", "block": 40}, "blocks of 40"),
         ({"mode": "weights", "weights": "int4", "max_opset": 17}, "int4 needs opset 21"),
         ({"mode": "dynamic", "target": "fpga-pow2"}, "integers alone"),

@@ -28,19 +28,30 @@ OUT = Path(__file__).with_name("ablation.json")
 ANALYTIC = {"correct-biases-empirical": "correct-biases"}
 NO_SEARCH = {"search-ranges": ""}
 SEARCH = {"search-ranges": "search-ranges"}
-ROUND = {"quantize-weights": "{},round-second-order"}
+ROUND = {"round-second-order": "round-second-order"}
+LAST, ENTROPY = "equalize-cross-layer", "choose-ranges{method=entropy}"
+RECONSTRUCT = {"correct-biases-empirical": "round-by-reconstruction,{}"}
 NO_EQUALIZATION = {"equalize-cross-layer": "", "equalize-silu": ""}
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "fast": ("fast", {}),
     "balanced": ("balanced", {}),
     "balanced without equalization": ("balanced", NO_EQUALIZATION),
+    "balanced + absorb-high-biases": ("balanced", {LAST: "{},absorb-high-biases"}),
+    "balanced + split-outlier-channels": ("balanced", {LAST: "{},split-outlier-channels"}),
+    "balanced with ranges minmax": ("balanced", {"choose-ranges": "choose-ranges"}),
+    "balanced with ranges entropy": ("balanced", {"choose-ranges": ENTROPY}),
     "balanced without search-ranges": ("balanced", NO_SEARCH),
-    "balanced with correct-biases": ("balanced", ANALYTIC),
     "balanced with search-ranges of all tensors": ("balanced", SEARCH),
+    "balanced with weights minmax": ("balanced", {"quantize-weights": "quantize-weights"}),
+    "balanced without bias correction": ("balanced", {"correct-biases-empirical": ""}),
+    "balanced with correct-biases": ("balanced", ANALYTIC),
     "balanced + round-second-order": ("balanced", ROUND),
+    "balanced + round-by-reconstruction": ("balanced", RECONSTRUCT),
     "best": ("best", {}),
 }
 """By name, the recipe, and by pass what takes its place, {} being the pass itself."""
+BOUNDS = {"best, weights of 16 bits": "weights", "best, activations of 16 bits": "activations"}
+"""What stops `best`: what is left where one side is not rounded (noticeably)."""
 FEW_BITS = {"mobilenetv2": "int4"}
 """Networks that are measured with weights of few bits too, at balanced and best."""
 
@@ -54,8 +65,8 @@ def recipe(base: str, changes: dict[str, str]) -> str:
     return ",".join(step for step in found if step)
 
 
-def measure(network: str, steps: str, weights: str | None = None) -> dict[str, Any]:
-    """Metrics of one variant."""
+def measure(network: str, steps: str, **options: Any) -> dict[str, Any]:
+    """Metrics of one variant, with more *options* of ``onnxq.quantize``."""
     module = zoo()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
@@ -63,8 +74,8 @@ def measure(network: str, steps: str, weights: str | None = None) -> dict[str, A
         np.savez(data, **{k: np.concatenate([f[k] for f in feeds]) for k in feeds[0]})
         start = time.process_time()
         result = onnxq.quantize(
-            module.entry(network).model, data=data, target="x86", recipe=steps, weights=weights,
-            report_detail="basic",
+            module.entry(network).model, data=data, target="x86", recipe=steps,
+            report_detail="basic", **options,
         )  # fmt: skip
         seconds = time.process_time() - start
         path = Path(folder) / "quantized.onnx"
@@ -92,9 +103,13 @@ def main() -> None:
         for name, (base, changes) in VARIANTS.items():
             rows[name] = measure(network, recipe(base, changes))
             print(network, name, rows[name], flush=True)
+        for name, side in BOUNDS.items():
+            options = {side: "int16", "keep_unfused": True}
+            rows[name] = measure(network, recipe("best", {}), **options)
+            print(network, name, rows[name], flush=True)
         for base in ("balanced", "best") if network in FEW_BITS else ():
             bits = FEW_BITS[network]
-            rows[f"{base}, {bits}"] = measure(network, recipe(base, {}), bits)
+            rows[f"{base}, {bits}"] = measure(network, recipe(base, {}), weights=bits)
             print(network, base, bits, rows[f"{base}, {bits}"], flush=True)
         table[network] = rows
         given.out.write_text(json.dumps(table, indent=1) + "\n")

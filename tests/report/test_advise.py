@@ -16,7 +16,7 @@ from tests.report.test_sensitivity import plain
 
 
 def report_on(effort: Effort, **options: Any) -> dict[str, Any]:
-    result, feeds = plain()
+    result, feeds = plain(recipe="fast")  # corrections of one layer answer to errors of others
     better = options.pop("better", 1.0)
     kept = Spread()
     errors = measured(result.original, result.model, result.ctx, kept.watch(feeds), (), full=True)
@@ -56,7 +56,7 @@ def test_the_budget_is_kept_and_reported() -> None:
 
 
 def test_layers_that_do_not_make_up_the_model_are_doubted() -> None:
-    sound = report_on(Effort(budget_s=1e9), better=1.0)
+    sound = report_on(Effort(budget_s=1e9), better=2.0)
     assert not any("wrong tensors" in w for w in sound["warnings"])
     report = report_on(Effort(budget_s=1e9), better=10.0)
     assert any("wrong tensors" in w for w in report["warnings"])

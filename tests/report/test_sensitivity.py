@@ -77,8 +77,8 @@ def digits(name: str, **options: Any) -> onnxq.Result:
     )
 
 
-def plain() -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
-    options = {"target": "x86", "report_detail": "basic"}
+def plain(recipe: str = "balanced") -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
+    options = {"target": "x86", "report_detail": "basic", "recipe": recipe}
     return onnxq.quantize(network(), data=samples(), **options), samples(4, seed=5)
 
 

@@ -39,8 +39,8 @@ class RoundSecondOrder(Pass):
         Measures how the values that each layer reads vary together. Then its weights are rounded
         column by column: what one code is off by, the columns that come later make up for, as far
         as they read values that vary alike. With few bits, single codes are then moved as long as
-        the error of the output falls. Damping and the order of columns are chosen on samples that
-        are held out.
+        the error of the output falls. Damping and the order of columns are chosen for each output
+        channel on samples that are held out.
 
     Why
         Rounding each weight to nearest makes the weights' own error smallest, not the output's.
@@ -104,7 +104,7 @@ class RoundSecondOrder(Pass):
         scales = [np.ones((*w.shape[:2], 1), np.float32)]
         if self.scales and layer.scalable and few:
             scales.append(best_factors(w, damp(h, _DAMPING[0]), allowed, _FACTORS))
-        best, factors, least = now, scales[0], objective(now - w, test).sum()
+        best, factors, least = now, scales[0], objective(now - w, test)[:, :, None]
         for scale in scales:
             units = np.asarray(w / scale, np.float32)
             for share in _DAMPING:
@@ -113,12 +113,14 @@ class RoundSecondOrder(Pass):
                     codes = round_by_feedback(units, damped, allowed, order)
                     if few:
                         codes = descend(codes, units, damped, allowed, _SWEEPS)
-                    error = objective(codes * scale - w, test).sum()
-                    if error < least:
-                        best, factors, least = codes, scale, error
-        if best is now:
+                    error = objective(codes * scale - w, test)[:, :, None]
+                    better = error < least  # row by row: outputs do not share their weights
+                    best, factors = np.where(better, codes, best), np.where(better, scale, factors)
+                    least = np.minimum(error, least)
+        rescaled = bool((factors != 1).any())
+        if not rescaled and np.array_equal(best, now):
             return False
-        if (factors != 1).any():
+        if rescaled:
             layer.rescale(factors, ctx)
         layer.put(best, ctx)
         return True
