@@ -16,7 +16,7 @@ from tests.report.test_sensitivity import plain
 
 
 def report_on(effort: Effort, **options: Any) -> dict[str, Any]:
-    result, feeds = plain(recipe="fast")  # corrections of one layer answer to errors of others
+    result, feeds = plain()
     better = options.pop("better", 1.0)
     kept = Spread()
     errors = measured(result.original, result.model, result.ctx, kept.watch(feeds), (), full=True)

@@ -13,7 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxq
 from onnxq.graph import Model
-from onnxq.pipeline import Recipe
 from onnxq.pipeline.scaled import SCALED, scaled_tensors
 from onnxq.report.advise import Effort
 from onnxq.report.compare import compare
@@ -144,14 +143,11 @@ def test_what_the_report_recommends_is_applied(tmp_path: Path) -> None:
     original, feeds = float_model(name), samples(name, 32, evaluation=False)
     held = feeds[:16]
     spoilt = tmp_path / "overrides.toml"
-    # noise of single layers is added up: no ranges that answer to noise of others
-    plain = ",".join(t for p in Recipe.resolve("balanced").passes
-                     if not (t := str(Recipe((p,)))).startswith("search-ranges"))  # fmt: skip
-    result = quantized(original, feeds, held, recipe=plain, report_detail="layers")
+    result = quantized(original, feeds, held, report_detail="layers")
     entry = next(e for e in result.report["layers"] if e["node"] == "block3.project")
     low, high = result.report["tensors"][entry["result"]]["range"]
     spoilt.write_text(f'["{entry["result"]}"]\nrange = [{100 * low}, {100 * high}]\n', "utf-8")
-    options = {"overrides": spoilt, "recipe": plain, "report_detail": "basic"}
+    options = {"overrides": spoilt, "report_detail": "basic"}
     ruined = quantized(original, feeds, held, **options)
     report = compare(Model.load(original), ruined.model, held, effort=Effort(budget_s=5.0))
     found = report["recommendation"]
@@ -160,7 +156,8 @@ def test_what_the_report_recommends_is_applied(tmp_path: Path) -> None:
     path.write_text(json.dumps(report), "utf-8")
     mended = quantized(original, feeds, held, exclude_from=path, **options)
     (output,) = mended.report["summary"]["outputs"]
-    assert output["sqnr_db"] == pytest.approx(found[-1]["predicted_sqnr_db"], abs=1.0)
+    # corrections made anew, without what is float now, may add to what was predicted
+    assert -1.0 < output["sqnr_db"] - found[-1]["predicted_sqnr_db"] < 1.5
 
 
 def test_noted_factors_belong_to_what_they_fit() -> None:

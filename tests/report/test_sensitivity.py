@@ -77,9 +77,10 @@ def digits(name: str, **options: Any) -> onnxq.Result:
     )
 
 
-def plain(recipe: str = "balanced") -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
-    options = {"target": "x86", "report_detail": "basic", "recipe": recipe}
-    return onnxq.quantize(network(), data=samples(), **options), samples(4, seed=5)
+def plain() -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
+    feeds = samples(4, seed=5)
+    options = {"target": "x86", "report_detail": "basic", "report_data": feeds}
+    return onnxq.quantize(network(), data=samples(), **options), feeds
 
 
 def resnet() -> tuple[onnxq.Result, list[dict[str, np.ndarray]]]:
@@ -232,7 +233,7 @@ def test_mobilenet() -> None:
         model("mobilenetv2"), data=feeds, target="x86", recipe="fast", report_detail="full"
     )
     found = result.report["sensitivity"]
-    assert found["layers_measured"] > 20
+    assert found["layers_measured"] > 0  # as many as the budget of seconds allows
     assert found["segments"] == 8
     (output,) = result.report["summary"]["outputs"]
     assert found["sqnr_db"] == pytest.approx(output["sqnr_db"], abs=1.0)
