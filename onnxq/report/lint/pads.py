@@ -2,7 +2,9 @@
 
 It pads the codes and the zero point along with them. Where pads lie along one dimension, what is
 put in is the code 0, whatever the value was; and the zero point, padded where it stands, changes
-its shape for every other node that reads the same tensor. Seen in 2026.4 by comparing outputs.
+its shape for every other node that reads the same tensor. Along the batch, and along channels where
+the batch is free, the zero point is not padded at all, so that the code 0 is no zero. Seen in
+2025.4 and 2026.4 by comparing outputs.
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ import numpy as np
 from onnx import NodeProto
 
 from onnxq.report.coverage.conversions import Conversion
+from onnxq.report.lint.rules import Found, free_dimensions
 from onnxq.report.lint.view import MOVES, View
-
-Found = Iterator[tuple[str, str]]
 
 
 def pads_with_values(view: View) -> Found:
@@ -27,11 +28,13 @@ def pads_with_values(view: View) -> Found:
             yield node.name, "it pads codes with another value than 0, which becomes the code 0"
 
 
-def pads_of_batches(view: View) -> Found:
-    """Pads along the first dimension of a tensor whose zero point is not 0."""
+def pads_of_zero_points(view: View) -> Found:
+    """Pads along the batch, or along channels of a free batch, where the zero point is not 0."""
+    free = any(True for _ in free_dimensions(view))
     for node, dimension, given in _pads(view):
-        if dimension == 0 and _shifted(given):
-            yield node.name, "it pads along the batch a tensor whose zero point is not 0"
+        if _shifted(given) and dimension <= int(free):
+            where = "channels" if dimension else "the batch"
+            yield node.name, f"it pads {where} of a tensor whose zero point is not 0"
 
 
 def pads_of_shared_zero_points(view: View) -> Found:

@@ -103,11 +103,12 @@ OPENVINO = Runtime(
             "int8 weights: onnxq --target openvino",
         ),
         LintRule(
-            "pad-zero-point", pads.pads_of_shared_zero_points, "refused",
+            "pad-shared", pads.pads_of_shared_zero_points, "refused",
             "a zero point tensor of its own: onnxq --target openvino",
         ),
         LintRule(
-            "pad-batch", pads.pads_of_batches, "wrong", "a zero point of 0, or float around the Pad"
+            "pad-zero-point", pads.pads_of_zero_points, "wrong",
+            "a zero point of 0, or float around the Pad",
         ),
         LintRule("pad-value", pads.pads_with_values, "wrong", "float around the Pad"),
         LintRule("16-bit", rules.words, "wrong", "8 bits: onnxq --target openvino"),

@@ -19,6 +19,12 @@ def pad(pads: str = "wide", y: str = "t, own", shape: str = "1,6,6,6") -> onnx.M
     return group(f"Pad (xd, {pads})", y=y, out=f"float[{shape}]")
 
 
+def free_batch(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """*proto* with a free first dimension."""
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    return proto
+
+
 def free() -> onnx.ModelProto:
     return parse("g (float[N,4] x) => (float[N,4] y) { [relu] y = Relu (x) }")
 
@@ -71,9 +77,10 @@ CASES: list[tuple[str, str, onnx.ModelProto, onnx.ModelProto]] = [
     ("openvino", "int8-zero-point", conv(x="s, lowest", y="t, lowest"), conv(**SIGNED)),
     ("openvino", "weight-zero-point", conv("(w, s, lowest)"), conv()),
     ("openvino", "weight-axis", conv("<axis = 1> (w, ws, wz)"), conv()),
-    ("openvino", "pad-zero-point", pad(y="t, z"), pad()),
-    ("openvino", "pad-batch", pad("many", shape="2,4,6,6"), group("Pad (xd, many)", x="s, z0",
+    ("openvino", "pad-shared", pad(y="t, z"), pad()),
+    ("openvino", "pad-zero-point", pad("many", shape="2,4,6,6"), group("Pad (xd, many)", x="s, z0",
                                                                    out="float[2,4,6,6]")),
+    ("openvino", "pad-zero-point", free_batch(pad(shape="N,6,6,6")), pad()),
     ("openvino", "pad-value", pad("wide, half"), pad("wide, lo")),
     ("openvino", "16-bit", group("Neg (xd)", x="s, u16", opset=21), group("Neg (xd)")),
     ("openvino", "matrix-axis", matrix(weight="<axis = 0> (m, ws, wz)"),

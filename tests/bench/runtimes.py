@@ -1,0 +1,286 @@
+"""The same quantized files in several runtimes: accuracy and speed; writes ``runtimes.json``.
+
+::
+
+    python tests/bench/runtimes.py --python ~/openvino/bin/python --python ~/provider/bin/python
+    python tests/bench/runtimes.py mobilenetv2 --limit 50    # one network, fewer samples
+    python tests/bench/runtimes.py --readme                  # writes the table into the README
+
+Runtimes are looked for in this environment and in those of ``--python``: OpenVINO may be in any,
+onnxruntime-openvino needs one of its own, since it replaces onnxruntime. Each file is a process
+in each runtime; all of them take turns on one thread, so that what else the machine does meets all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pickle
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compare import entries, machine, required, zoo_program
+from process import run
+
+HERE = Path(__file__).resolve().parent
+WORKER = HERE / "runtime_worker.py"
+RESULTS = HERE / "runtimes.json"
+README = HERE.parents[1] / "README.md"
+START, END = "<!-- runtimes: written by tests/bench/runtimes.py -->", "<!-- end of runtimes -->"
+NETWORKS = ("squeezenet1.1", "mobilenetv2", "cifar_resnet20", "yolox_nano")
+TARGETS = ("x86", "openvino", "generic")
+SLOW = "onnx reference"
+FEW, WARM_UP, RUNS = 2, 5, 60
+"""Samples of the reference evaluator; runs of each file that are not counted, and counted."""
+
+TITLES = {
+    "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
+    "onnxruntime-openvino": "OpenVINO's provider", SLOW: "onnx's reference",
+}  # fmt: skip
+
+
+class Worker:
+    """A model in a runtime, in a process of its own.
+
+    Attributes:
+        error: why it cannot be run, in the runtime's words; empty where it can.
+    """
+
+    def __init__(self, python: str, runtime: str, model: Path, threads: int = 1) -> None:
+        self._process = subprocess.Popen(
+            [python, str(WORKER), runtime, str(model), str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert self._process.stdin and self._process.stdout
+        self._in, self._out = self._process.stdin, self._process.stdout
+        self.error = shortened(self._answer() or "")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in.close()
+        self._process.wait()
+
+    def _answer(self) -> Any:
+        try:
+            return pickle.load(self._out)
+        except EOFError:
+            return "the process ended"
+
+    def run(self, feed: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], float]:
+        """Outputs for *feed*, and the seconds that it took.
+
+        Raises:
+            RuntimeError: the runtime refuses it.
+        """
+        pickle.dump(dict(feed), self._in)
+        self._in.flush()
+        found = self._answer()
+        if isinstance(found, str):
+            raise RuntimeError(shortened(found))
+        return found
+
+
+def shortened(error: str) -> str:
+    """What a runtime says, without where in its sources."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith(("Exception from", "["))]
+    return (said or lines or [""])[-1][:200]
+
+
+def environments(pythons: list[str]) -> dict[str, tuple[str, str]]:
+    """By runtime: the first interpreter that has it, and the version there."""
+    found: dict[str, tuple[str, str]] = {}
+    for python in (sys.executable, *pythons):
+        listed = json.loads(required(run([python, WORKER, "list"])).output.splitlines()[-1])
+        for runtime, version in listed.items():
+            found.setdefault(runtime, (python, version))
+    return {name: found[name] for name in TITLES if name in found}
+
+
+def made(name: str, folder: Path) -> dict[str, Path]:
+    """The float file of the network *name*, and what onnxq makes of it for each target."""
+    model = zoo_program().parent / entries()[name]["model"]
+    data = folder / f"{name}.npz"
+    required(run([sys.executable, zoo_program(), "calib", name, data]))
+    files = {"float": model}
+    for target in TARGETS:
+        files[target] = folder / f"{name}.{target}.onnx"
+        required(run([
+            sys.executable, "-m", "onnxq", "quantize", model, "--data", data, "-o", files[target],
+            "--target", target, "--quiet",
+        ]))  # fmt: skip
+    return files
+
+
+def measured(
+    name: str, files: Mapping[str, Path], pythons: Mapping[str, tuple[str, str]], limit: int | None
+) -> dict[str, Any]:
+    """Every file of the network *name* in every runtime."""
+    with ExitStack() as stack:
+        workers = {
+            (file, runtime): stack.enter_context(Worker(python, runtime, path))
+            for file, path in files.items()
+            for runtime, (python, _) in pythons.items()
+            if (file, runtime) != ("float", SLOW)
+        }
+        rows: dict[tuple[str, str], dict[str, Any]] = {
+            key: {"error": worker.error} if worker.error else {} for key, worker in workers.items()
+        }
+        running = {key: worker for key, worker in workers.items() if not worker.error}
+        for key, row in scored(name, running, limit).items():
+            rows[key] |= row
+        quick = {k: w for k, w in running.items() if k[1] != SLOW and "error" not in rows[k]}
+        for key, milliseconds in timed(name, quick).items():
+            rows[key]["ms"] = round(milliseconds, 3)
+    found: dict[str, Any] = {"metric": entries()[name]["metric"], "files": {}}
+    for (file, runtime), row in rows.items():
+        base = rows.get(("float", runtime), {}).get("ms")
+        if base and "ms" in row:
+            row["speed"] = round(base / row["ms"], 3)
+        found["files"].setdefault(file, {})[runtime] = row
+    return found
+
+
+Key = tuple[str, str]
+
+
+def scored(
+    name: str, workers: Mapping[Key, Worker], limit: int | None
+) -> dict[Key, dict[str, Any]]:
+    """The zoo's metric and the SQNR, against the float file in ONNX Runtime."""
+    zoo, task = _task(name)
+    scores = {key: (task.score(), zoo.Noise()) for key in workers}
+    errors: dict[Key, str] = {}
+    for number, sample in enumerate(task.evaluation(limit)):
+        floating = _outputs(workers["float", "onnxruntime"], sample)
+        reference = task.scored(sample, floating)
+        for key, worker in workers.items():
+            if key in errors or (key[1] == SLOW and number >= FEW):
+                continue
+            try:
+                outputs = task.scored(sample, _outputs(worker, sample))
+            except RuntimeError as error:
+                errors[key] = str(error)
+                continue
+            score, noise = scores[key]
+            score.add(sample, outputs, reference)
+            noise.add(outputs, reference)
+    rows: dict[Key, dict[str, Any]] = {}
+    for key, (score, noise) in scores.items():
+        if key in errors:
+            rows[key] = {"error": errors[key]}
+            continue
+        decibels = float(np.mean([*noise.result().values()]))
+        rows[key] = {"sqnr_db": round(decibels, 2) if math.isfinite(decibels) else None}
+        if key[1] != SLOW:
+            rows[key]["metric"] = round(next(iter(score.result().values())), 3)
+    return rows
+
+
+def _task(name: str) -> tuple[Any, Any]:
+    sys.path.insert(0, str(zoo_program().parent))
+    import zoo
+
+    return zoo, zoo.TASKS[zoo.entry(name).task](zoo.entry(name))
+
+
+def _outputs(worker: Worker, sample: Any) -> dict[str, np.ndarray]:
+    """Outputs for *sample*, one image after the other."""
+    count = len(next(iter(sample.inputs.values())))
+    parts = [
+        worker.run({k: v[i : i + 1] for k, v in sample.inputs.items()})[0] for i in range(count)
+    ]
+    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
+
+
+def timed(name: str, workers: Mapping[Key, Worker]) -> dict[Key, float]:
+    """Median milliseconds of each file in each runtime, all of them taking turns on one sample."""
+    _, task = _task(name)
+    feed = {k: v[:1] for k, v in next(_first(task)).inputs.items()}
+    times: dict[Key, list[float]] = {key: [] for key in workers}
+    order = list(workers)
+    shuffle = random.Random(0).shuffle
+    for turn in range(WARM_UP + RUNS):
+        shuffle(order)
+        for key in order:
+            workers[key].run(feed)  # its memory may be that of another process by now
+            _, seconds = workers[key].run(feed)
+            if turn >= WARM_UP:
+                times[key].append(1e3 * seconds)
+    return {key: statistics.median(found) for key, found in times.items()}
+
+
+def _first(task: Any) -> Iterator[Any]:
+    return iter(task.evaluation(1))
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """*result* as Markdown."""
+    runtimes = list(result["runtimes"])
+    head = ["network", "file", *(f"{TITLES[r]} {result['runtimes'][r]}" for r in runtimes)]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " --: |" * len(runtimes)]
+    for name, network in result["networks"].items():
+        for file, rows in network["files"].items():
+            title = f"`--target {file}`" if file != "float" else f"float, {network['metric']}"
+            cells = [f"**{name}**" if file == "float" else "", title]
+            cells += [_cell(rows.get(runtime), file) for runtime in runtimes]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any] | None, file: str) -> str:
+    if row is None:
+        return ""
+    if "error" in row:
+        return "refused"
+    parts = [f"{row['metric']:.2f}"] if "metric" in row else []
+    if file == "float":
+        return " · ".join([*parts, f"{row['ms']:.2f} ms"])
+    if row["sqnr_db"] is not None:
+        parts.append(f"{row['sqnr_db']:.1f} dB")
+    return " · ".join([*parts, f"{row['speed']:.2f} ×"] if "speed" in row else parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--python", action="append", default=[], metavar="INTERPRETER")
+    parser.add_argument("--limit", type=int, help="fewer samples")
+    parser.add_argument("--readme", action="store_true", help="write the table into the README")
+    given = parser.parse_args()
+    kept: dict[str, Any] = {"networks": {}}
+    if RESULTS.is_file():
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if given.readme:
+        before, _, rest = README.read_text(encoding="utf-8").partition(START)
+        after = rest.partition(END)[2]
+        text = f"{before}{START}\n\n{table(kept)}\n\n{END}{after}"
+        README.write_text(text, encoding="utf-8")
+        return
+    pythons = environments(given.python)
+    for name in given.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measured(name, made(name, Path(folder)), pythons, given.limit)
+        networks = kept["networks"] | {name: found}
+        kept = {
+            "schema": "onnxq-runtimes/1", "machine": machine(),
+            "runtimes": {runtime: version for runtime, (_, version) in pythons.items()},
+            "networks": {n: networks[n] for n in NETWORKS if n in networks},
+        }  # fmt: skip
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print(table(kept | {"networks": {name: found}}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
