@@ -20,6 +20,8 @@ from onnxq.report.bench.run import demand as demand_speed
 from onnxq.report.build import result_name
 from onnxq.report.coverage.cpus import is_cpu
 from onnxq.report.isolated import Arithmetic
+from onnxq.report.lint.run import lint
+from onnxq.report.lint.runtimes import RUNTIMES, Runtime
 from onnxq.report.measure import Errors, measure
 from onnxq.report.units import percent
 from onnxq.runtime.providers import Provider
@@ -119,8 +121,8 @@ def _calibrated(data: Mapping[str, Any]) -> str:
     return "yes" if data["calibrated"] else "not calibrated (random data)"
 
 
-def warn(ctx: Context, found: Look) -> None:
-    """Note what the user should know of the result."""
+def warn(ctx: Context, found: Look, work: Model) -> None:
+    """Note what the user should know of the result *work*."""
     if not ctx.plan.nodes:
         ctx.journal.warn("nothing was quantized: the model stays in float (reasons are listed)")
     loose = unfused(found, ctx)
@@ -132,6 +134,20 @@ def warn(ctx: Context, found: Look) -> None:
         )
     for node, finding in found.coverage.hazards:
         ctx.journal.warn(f"'{node}': {finding.why}")
+    runtime = RUNTIMES.get(ctx.target.name)
+    if runtime is not None:
+        _warn_of(runtime, ctx, work)
+
+
+def _warn_of(runtime: Runtime, ctx: Context, work: Model) -> None:
+    """Note where *runtime* does not load *work*, or computes something else."""
+    effects = {"refused": "does not load the model", "wrong": "computes something else"}
+    for problem in lint(work, runtime):
+        if problem.effect in effects:
+            ctx.journal.warn(
+                f"{runtime.title} {effects[problem.effect]}: '{problem.node}', {problem.why}. "
+                f"Try: {problem.remedy}"
+            )
 
 
 def demand(

@@ -254,7 +254,7 @@ def quantize(
     full = detail != "basic"
     runs = as_it_runs(qdq, ctx) if profile.integer is not None else work
     errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=runs)
-    warn(ctx, found)
+    warn(ctx, found, work)
     described = run.facts()
     describe(work, limits, steps, profile, described)
     note(work, found, f"onnxruntime {versions()['onnxruntime']}")

@@ -9,6 +9,8 @@ import onnxq
 from onnxq.graph import Model
 from onnxq.report.lint.run import lint
 from onnxq.report.lint.runtimes import RUNTIMES
+from onnxq.testing import random_feeds
+from tests.passes.golden import parse
 from tests.report.coverage.broken import conv
 from tests.report.foreign import FIXTURES, by_onnxruntime, float_model, samples
 from tests.report.lint.cases import CASES
@@ -61,6 +63,19 @@ def test_what_onnxq_makes_for_a_runtime_keeps_its_rules(name: str, target: str) 
     data = samples(name, 8)
     result = onnxq.quantize(float_model(name), data=data, target=target, recipe="fast")
     assert not lint(result.model, RUNTIMES[target])
+
+
+def test_quantize_warns_of_what_its_runtime_computes_wrongly() -> None:
+    text = """g (float[N,3,4,4] x) => (float[N,5,4,4] y) <float[3,3,1,1] w, float[5,5,1,1] v,
+        int64[8] p = {0, 1, 0, 0, 0, 1, 0, 0}> {
+        a = Conv (x, w)  [pad] b = Pad (a, p)  y = Conv (b, v) }"""
+    proto = parse(text)
+    warnings = {
+        t: onnxq.quantize(proto, data=random_feeds(proto, 8), target=t, recipe="fast").warnings
+        for t in ("openvino", "x86")
+    }
+    assert any("OpenVINO computes something else: 'pad'" in w for w in warnings["openvino"])
+    assert not [w for w in warnings["x86"] if "OpenVINO" in w]
 
 
 def test_conversions_are_seen_across_moves() -> None:
