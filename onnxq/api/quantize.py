@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Any, Literal
 
 from onnxq.api.calibration import open_calibration
+from onnxq.api.costs import costs_from, costs_in, said
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
 from onnxq.api.data_free import open_data_free
@@ -75,6 +76,7 @@ def quantize(
     min_sqnr: float | None = None,
     keep_unfused: bool = False,
     latency_aware: bool = False,
+    costs: str = "target",
     bench: bool = False,
     metric: Metric | None = None,
     seed: int = 0,
@@ -138,6 +140,9 @@ def quantize(
             instead of taking them back to float.
         latency_aware: leave in float what a table of kernel costs, conversions included, says is
             slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
+        costs: where such a table comes from: ``"target"``, the same on every machine, or
+            ``"measured"``: this machine's kernels, measured once (up to half a minute) and kept
+            in the user's cache. The report says which.
         bench: time *model* and the result in turn for a few seconds (``report["bench"]``), and
             warn where the result is slower.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
@@ -171,6 +176,7 @@ def quantize(
             io_dtype=io_dtype,
             domains=domains,
             latency_aware=latency_aware,
+            costs=costs_from(costs, profile, progress),
         )
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
@@ -185,6 +191,7 @@ def quantize(
             "format": None if format == "qdq" else format, "report_data": report_data,
             "min_sqnr": min_sqnr, "bench": bench, "require_speedup": require_speedup,
             "data_free": data_free, "latency_aware": latency_aware,
+            "costs": None if costs == "target" else costs,
         }  # fmt: skip
         refuse(mode, useless, profile, data)
         wanted = WeightOptions(
@@ -200,7 +207,9 @@ def quantize(
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
-    planned_for = replace(profile, opset=min(profile.opset, limits.opset))
+    planned_for = replace(
+        profile, opset=min(profile.opset, limits.opset), costs=costs_in(steps) or profile.costs
+    )
     run = None
     check_made_up(work, data, data_free, random_data, statistics, input_range)
     if mode == "static" or data is not None or random_data:
@@ -259,7 +268,7 @@ def quantize(
     describe(work, limits, steps, profile, described)
     note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
-    notes += [*run.notes(), *left_out, *portability(found)]
+    notes += [*run.notes(), *left_out, *said(steps, profile), *portability(found)]
     facts = Facts(
         recipe=steps.name or str(steps),
         passes=str(steps),

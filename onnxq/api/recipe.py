@@ -44,6 +44,7 @@ class Changes:
     overrides: str | None = None
     io_dtype: str | None = None
     latency_aware: bool = False
+    costs: str = ""
     domains: str | None = None
 
     def __post_init__(self) -> None:
@@ -98,6 +99,8 @@ def change(recipe: Recipe, changes: Changes) -> Recipe:
         _set(passes, "keep-faster-float", {"apply": True})
         if all(p.name != "fuse-focus" for p in passes):
             _insert(passes, "fuse-pad", 1, FuseFocus())
+    if changes.costs:
+        _set(passes, "keep-faster-float", {"costs": changes.costs})
     if changes.exclude:
         _insert(passes, "plan-kernels", 0, ExcludeNodes(patterns=changes.exclude))
     if changes.overrides is not None:

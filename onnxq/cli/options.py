@@ -78,6 +78,14 @@ Domains = Annotated[
         help="For qoperator and dynamic: ONNX Runtime's operators too (default), or ONNX's.",
     ),
 ]  # fmt: skip
+CostsFrom = Annotated[
+    str,
+    typer.Option(
+        "--costs", metavar="SOURCE", rich_help_panel=_WHERE,
+        help="Where costs of kernels come from: target (a table), or measured: this machine, "
+        "once, up to half a minute.",
+    ),
+]  # fmt: skip
 LatencyAware = Annotated[
     bool,
     typer.Option(

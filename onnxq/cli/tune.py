@@ -9,6 +9,7 @@ import typer
 
 from onnxq.cli.options import (
     AsJson,
+    CostsFrom,
     Debug,
     Exclude,
     ModelFile,
@@ -133,6 +134,7 @@ def tune(
         ),
     ] = None,
     report: Reports = None,
+    costs: CostsFrom = "target",
     seed: Seed = 0,
     quiet: Quiet = False,
     json: AsJson = False,
@@ -171,7 +173,7 @@ def tune(
             exclude=exclude or (), preprocess=preprocess,
             providers=tuple(providers.split(",")) if providers else (), report_data=report_data,
             statistics=statistics, journal=journal, points=points, max_seconds=max_time, jobs=jobs,
-            seed=seed, progress=progress,
+            costs=costs, seed=seed, progress=progress,
         )  # fmt: skip
     files: dict[str, Path] = {}
     if not found.missed:

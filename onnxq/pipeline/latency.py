@@ -113,6 +113,25 @@ def slower(
     return [name for name in ctx.plan.nodes if name not in pays]
 
 
+@dataclass(frozen=True)
+class Work:
+    """What costs multiply in a planned node.
+
+    Attributes:
+        kind: of kernel, by which costs are listed.
+        elements, macs: see ``Cost``.
+    """
+
+    kind: str
+    elements: int
+    macs: int
+
+
+def work(model: Model, ctx: Context) -> dict[str, Work]:
+    """By name, the work of the planned nodes of *model*."""
+    return {name: unit.work(ctx) for name, unit in _units(model, ctx).items()}
+
+
 @dataclass(frozen=True, eq=False)
 class _Unit:
     """A planned node; the activations that it absorbs cost nothing on either side."""
@@ -121,11 +140,13 @@ class _Unit:
     kind: str
 
     def seconds(self, costs: Costs, ctx: Context, *, in_integers: bool) -> float:
-        table = costs.integer if in_integers else costs.floating
-        elements = _elements(self.node.outputs[0], ctx)
-        if self.kind == "GlobalAveragePool":
-            elements = _elements(self.node.inputs[0], ctx)
-        return table.get(self.kind, Cost()).seconds(elements, macs(self.node, ctx) or 0)
+        table, work = costs.integer if in_integers else costs.floating, self.work(ctx)
+        return table.get(self.kind, Cost()).seconds(work.elements, work.macs)
+
+    def work(self, ctx: Context) -> Work:
+        pooled = self.kind == "GlobalAveragePool"
+        elements = _elements((self.node.inputs if pooled else self.node.outputs)[0], ctx)
+        return Work(self.kind, elements, macs(self.node, ctx) or 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,8 @@ class Prices:
 
     Attributes:
         size, time: weights of the two.
-        integer_time: time of a multiply-accumulate in integers, of one in float. Half, until it
-            was measured on this machine: a model of costs by operator belongs here.
+        integer_time: time of a multiply-accumulate in integers, of one in float, where the
+            target has no costs of kernels.
     """
 
     size: float = 0.5
@@ -48,6 +48,7 @@ def build(
     multiply-accumulates of the float network.
     """
     weak = {layer.node: layer for layer in four}
+    known = fsum(layer.seconds[0] for layer in eight)
     work = max(macs, fsum(_work(layer) for layer in eight), 1.0)
     layers = []
     for layer in eight:
@@ -58,20 +59,23 @@ def build(
             noise["16"] = layer.weights * _HALF
         if layer.stored and layer.node in weak and "4" in allowed:
             noise["4"] = max(weak[layer.node].weights, layer.weights)
-        time = {p: _work(layer) / work * _slowness(p, prices) for p in noise}
+        if known:
+            time = {p: layer.seconds[p not in FLOATS] / known for p in noise}
+        else:
+            time = {p: _work(layer) / work * _slowness(p, prices) for p in noise}
         size = {p: _size(layer, p) / max(bytes_float, 1) for p in noise}
         cost = {p: prices.size * size[p] + prices.time * time[p] for p in noise}
         tensors = (*layer.reads, layer.hands_on) if layer.hands_on else layer.reads
         layers.append(Layer(layer.node, noise, cost, tensors, time, layer.macs, 4.0 * layer.stored))
     activations = _activations(eight)
-    elements = {layer.hands_on: layer.elements for layer in eight if layer.hands_on}
     conversions = {
-        tensor: prices.time * _CONVERSION * elements[tensor] / work
-        for tensor in activations
-        if tensor in elements
+        layer.hands_on: layer.conversion / known if known else _CONVERSION * layer.elements / work
+        for layer in eight
+        if layer.hands_on in activations
     }
     other = max(macs - fsum(layer.macs for layer in eight), 0.0)
-    return Problem(tuple(layers), activations, conversions, other)
+    dear = {tensor: prices.time * time for tensor, time in conversions.items()}
+    return Problem(tuple(layers), activations, dear, other, conversions)
 
 
 def _work(layer: LayerNoise) -> float:

@@ -57,6 +57,7 @@ class Setup:
     metric: str | Metric | None = None
     statistics: Path | None = None
     seed: int = 0
+    costs: str = ""
 
     @property
     def portable(self) -> bool:
@@ -93,7 +94,10 @@ class Evaluator:
 
     def recipe(self, candidate: Candidate) -> Recipe:
         """The recipe that makes *candidate*."""
-        base = change(Recipe.resolve(candidate.recipe), Changes(exclude=self.setup.exclude))
+        base = change(
+            Recipe.resolve(candidate.recipe),
+            Changes(exclude=self.setup.exclude, costs=self.setup.costs),
+        )
         return candidate.put_into(base)
 
     def make(self, recipe: Recipe, detail: Any = "basic") -> Result:

@@ -69,7 +69,11 @@ class Journal:
         value = self._known.get(self._key("noise", candidate))
         if value is None:
             return None
-        return [LayerNoise(**{**v, "reads": tuple(v["reads"])}) for v in value]
+        pairs = ("reads", "seconds")  # JSON has made lists of them
+        return [
+            LayerNoise(**{**layer, **{k: tuple(layer[k]) for k in pairs if k in layer}})
+            for layer in value
+        ]
 
     def keep_noise(self, candidate: Candidate, found: Sequence[LayerNoise]) -> None:
         """Note the noise of the layers of *candidate*."""

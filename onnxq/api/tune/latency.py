@@ -1,7 +1,6 @@
 """Latency of candidates, measured on this machine beside the float model.
 
-The place where a model of costs by operator would answer instead: ``time`` is all that the search
-asks.
+The search asks only for those that the prediction (``times.py``) expects at the limit.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from math import prod
 
 from onnxq.api.finish import measured
 from onnxq.api.result import Result
+from onnxq.api.tune.times import layer_times
 from onnxq.graph import Model, is_constant
 from onnxq.report.sensitivity import Feed, Sensitivity
 from onnxq.report.spread import Spread, enough
@@ -28,6 +29,8 @@ class LayerNoise:
         macs: multiply-accumulates.
         elements: values that it hands on.
         stored: number of its weights; 0 for a layer without.
+        seconds: predicted for it in float and on integers; 0 where there are no costs.
+        conversion: predicted seconds to convert what it hands on to codes and back.
     """
 
     node: str
@@ -40,6 +43,8 @@ class LayerNoise:
     macs: float
     elements: int
     stored: int
+    seconds: tuple[float, float] = (0.0, 0.0)
+    conversion: float = 0.0
 
 
 def layer_noise(
@@ -70,7 +75,7 @@ def layer_noise(
     noisy = [g for g in whole.groups if g.node not in exact]
     outcomes = whole.outcomes(whole.only(g.node) for g in noisy)
     stored = _stored(result.original, result)
-    shapes = result.ctx.facts
+    shapes, times = result.ctx.facts, layer_times(result)
     found = []
     for group, outcome in zip(noisy, outcomes, strict=True):
         share = isolated.share(group.node) or {}
@@ -92,6 +97,8 @@ def layer_noise(
                 macs=macs[group.node],
                 elements=prod(dims),
                 stored=stored.get(group.node, 0),
+                seconds=times.get(group.node, ((0.0, 0.0), 0.0))[0],
+                conversion=times.get(group.node, ((0.0, 0.0), 0.0))[1],
             )
         )
     return found

@@ -12,7 +12,7 @@ Lin et al. 2016 ("Fixed Point Quantization of Deep Convolutional Networks") for 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,12 +53,14 @@ class Problem:
         activations: by tensor, noise to signal that rounding it makes at the outputs.
         conversions: by tensor, the cost of converting it where its ends differ.
         other_macs: multiply-accumulates of nodes that stay in float anyway.
+        conversion_times: by tensor, the time of converting it, as a share of the float network's.
     """
 
     layers: tuple[Layer, ...]
     activations: Mapping[str, float]
     conversions: Mapping[str, float] = field(default_factory=dict)
     other_macs: float = 0.0
+    conversion_times: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def ends(self) -> dict[str, tuple[str, ...]]:
@@ -82,16 +84,20 @@ class Problem:
     def cost(self, chosen: Mapping[str, str]) -> float:
         """Cost with the precisions *chosen*, by node."""
         layers = (layer.cost[chosen[layer.node]] for layer in self.layers)
-        converted = (
-            self.conversions.get(tensor, 0.0)
-            for tensor, nodes in self.ends.items()
-            if len({chosen[node] in INTEGERS for node in nodes}) > 1
-        )
+        converted = (self.conversions.get(tensor, 0.0) for tensor in self._converted(chosen))
         return math.fsum(layers) + math.fsum(converted)
 
     def time(self, chosen: Mapping[str, str]) -> float:
-        """Time of the layers with the precisions *chosen*, as a share of the float network's."""
-        return math.fsum(layer.time[chosen[layer.node]] for layer in self.layers)
+        """Time with the precisions *chosen*, by node, as a share of the float network's."""
+        layers = (layer.time[chosen[layer.node]] for layer in self.layers)
+        converted = (self.conversion_times.get(tensor, 0.0) for tensor in self._converted(chosen))
+        return math.fsum(layers) + math.fsum(converted)
+
+    def _converted(self, chosen: Mapping[str, str]) -> Iterator[str]:
+        """Tensors whose ends differ: one in integers, one in float."""
+        for tensor, nodes in self.ends.items():
+            if len({chosen[node] in INTEGERS for node in nodes}) > 1:
+                yield tensor
 
     def macs(self, chosen: Mapping[str, str]) -> dict[str, float]:
         """By precision, percent of the multiply-accumulates."""

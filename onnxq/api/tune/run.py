@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from onnxq.api.costs import costs_from
 from onnxq.api.tune.budgets import Budgets, shares, size
 from onnxq.api.tune.build import Prices
 from onnxq.api.tune.candidate import Candidate, Measured
@@ -23,7 +24,7 @@ from onnxq.api.tune.search import Plan, Search
 from onnxq.api.tune.section import section
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.pipeline.progress import Progress, Silent
-from onnxq.targets import PRECISIONS, Target
+from onnxq.targets import PRECISIONS, Target, get_target
 
 RECIPES = ("fast", "balanced", "best")
 SPARE = ("best",)
@@ -53,6 +54,7 @@ def tune(
     journal: str | PathLike[str] | None = None,
     points: int = 4,
     max_seconds: float | None = None,
+    costs: str = "target",
     jobs: int | None = 1,
     seed: int = 0,
     progress: Progress | None = None,
@@ -91,6 +93,8 @@ def tune(
         journal: a file that keeps each measurement; a later call goes on with it.
         points: corners of the front that are measured for the picture.
         max_seconds: after that time no further candidate begins.
+        costs: what predictions of time rest on: ``"target"`` or ``"measured"``, as for
+            ``quantize``.
         jobs: candidates measured at once, in processes of their own; None for one a core, 4 at
             most. A script needs ``if __name__ == "__main__":`` for that.
         seed: for whatever is random.
@@ -105,6 +109,7 @@ def tune(
         model=model, data=data, target=target, report_data=report_data, preprocess=preprocess,
         exclude=tuple(exclude), providers=tuple(providers), metric=metric, seed=seed,
         statistics=None if statistics is None else Path(statistics),
+        costs=costs_from(costs, get_target(target), progress),
     )  # fmt: skip
     with _with_statistics(setup, jobs) as setup:
         evaluator = Evaluator(setup, progress)

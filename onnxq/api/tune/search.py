@@ -198,6 +198,15 @@ class Search:
             saved = problem.saved(points[index].chosen)
             return base.bytes + weights - saved <= (budgets.max_size or 0.0)
 
+        everywhere = max(problem.time({layer.node: "8" for layer in problem.layers}), 1e-12)
+
+        def fast(index: int) -> bool:
+            """Whether the time is expected to do: that measured at 8 bits, by what is predicted."""
+            ratio = problem.time(points[index].chosen) / everywhere
+            latency, speed = base.latency_ms or 0.0, base.speedup or np.inf
+            slow = budgets.max_latency is not None and latency * ratio > budgets.max_latency
+            return not slow and speed >= (budgets.min_speedup or 0.0) * ratio
+
         def check(conditions: Callable[[Measured], list[str]]) -> Callable[..., list[bool]]:
             def good(indices: Sequence[int]) -> list[bool]:
                 candidates = [Candidate.of(recipe, points[i].chosen) for i in indices]
@@ -210,8 +219,8 @@ class Search:
             guess = None if limit is None else accurate
             walk(points, check(budgets.inaccurate), guess, last=True, **options)
         if budgets.timed or budgets.max_size is not None:
-            sized = small if budgets.max_size is not None and not budgets.timed else None
-            walk(points, check(budgets.costly), sized, last=False, **options)
+            cheap = fast if budgets.max_size is None else lambda i: small(i) and fast(i)
+            walk(points, check(budgets.costly), cheap, last=False, **options)
         if not budgets.accuracy and not budgets.timed and budgets.max_size is None:
             check(budgets.inaccurate)([0])
 

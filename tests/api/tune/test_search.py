@@ -125,6 +125,53 @@ def test_compute_is_limited() -> None:
     assert budgets.uneven(problem.macs(chosen)) == []
 
 
+class Timed(Network):
+    """The same where integers pay in few layers, and the machine is 1.5 times as slow as said."""
+
+    def __init__(self, *, said: bool) -> None:
+        super().__init__({"plain": 1.0})
+        rng = np.random.default_rng(1)
+        floating = rng.dirichlet(np.ones(COUNT)) * 1e-3
+        self.times = [
+            (f, f * r) for f, r in zip(floating, rng.uniform(0.2, 1.4, COUNT), strict=True)
+        ]
+        self.said = said
+
+    def noise_of(self, candidate: Candidate) -> list[LayerNoise]:
+        found = super().noise_of(candidate)
+        if not self.said:
+            return found
+        return [replace(layer, seconds=t) for layer, t in zip(found, self.times, strict=True)]
+
+    def _one(self, candidate: Candidate) -> Measured:
+        given = dict(candidate.layers)
+        seconds = sum(
+            t[given.get(f"l{i}", "8") not in ("float", "16")] for i, t in enumerate(self.times)
+        )
+        return super()._one(candidate).timed(1.5e3 * seconds, 1e-3 / seconds)
+
+
+def test_latency_is_predicted_before_it_is_measured() -> None:
+    tried = {}
+    for said in (True, False):
+        network = Timed(said=said)
+        eight = network._one(Candidate("plain")).latency_ms or 0.0
+        budgets = Budgets(max_latency=0.95 * eight)
+        asked = plan(
+            budgets, recipes=("plain",), allowed=("float", "8"), prices=Prices(size=0.0, time=1.0)
+        )
+        search = Search(asked, network.measure, network.noise_of, Silent())
+        best = search.run()
+        tried[said] = len(network.seen)
+        found = network._one(best)
+        assert bool(budgets.missed(found)) is not said
+        if said:  # float is faster in some layers: it takes those, and no more than it has to
+            assert (found.latency_ms or 0) > 0.9 * eight
+            kept = {node for node, precision in best.layers if precision == "float"}
+            assert kept >= {f"l{i}" for i, (f, q) in enumerate(network.times) if f < q}
+    assert tried[True] <= 4
+
+
 def test_time_ends_the_search_and_is_told() -> None:
     network = Network({"plain": 1.0, "good": 1.0})
     search = Search(
