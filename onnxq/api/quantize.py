@@ -101,7 +101,7 @@ def quantize(
         block: in mode weights, how many values share a scale; 0 for whole rows.
         asymmetric: in mode weights, whether each scale has a zero point of its own.
         weight_method: in mode weights, how scales and codes are chosen: ``"rtn"``, ``"mse"``,
-            ``"hqq"``, or on samples ``"gptq"``; the recipe's where it is None.
+            ``"hqq"``, or on samples ``"gptq"``, ``"awq"`` or ``"awq+gptq"``; None: the recipe's.
         tables: in mode weights, the number format of embeddings, int8 by default.
         format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside),
             ``"qoperator"`` (operators on codes, without floats between layers) or ``"simulate"``
@@ -126,7 +126,8 @@ def quantize(
             normal values are assumed where it is not given.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         domains: whose operators ``"qoperator"`` and mode dynamic may use: ``"microsoft"`` (ONNX's
-            and those of ONNX Runtime, the default) or ``"standard"`` (ONNX's alone).
+            and those of ONNX Runtime, the default) or ``"standard"`` (ONNX's alone, the default
+            of mode weights).
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -197,6 +198,7 @@ def quantize(
         wanted = WeightOptions(
             weights=weights, granularity=granularity, block=block, asymmetric=asymmetric,
             method=weight_method, tables=tables, exclude=excluded,
+            domains=domains if mode == "weights" else None,
         )  # fmt: skip
         steps = changed(Recipe.resolve(recipe), wanted)
         refuse_formats(steps, profile)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from onnxq.errors import UnsupportedModelError
 from onnxq.graph import Model
 
-_MARKS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits")
+_MARKS = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulNBits",
+    "GatherBlockQuantized",
+)  # fmt: skip
 
 
 def refuse_quantized(model: Model) -> None:

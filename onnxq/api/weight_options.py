@@ -8,6 +8,7 @@ from typing import Any
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.correct.round_weights import RoundWeights
 from onnxq.passes.correct.round_weights_second_order import RoundWeightsSecondOrder
+from onnxq.passes.emit.store_weights import StoreWeights
 from onnxq.passes.equalize.protect_salient_channels import ProtectSalientChannels
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.plan_weights import PlanWeights
@@ -33,6 +34,7 @@ class WeightOptions:
         asymmetric: whether each block has a zero point of its own.
         method: how scales and codes are chosen, one of ``METHODS``.
         tables: format of codes of embeddings.
+        domains: ``"microsoft"`` for operators of ONNX Runtime that read codes.
         exclude: patterns of nodes that stay in float.
     """
 
@@ -42,6 +44,7 @@ class WeightOptions:
     asymmetric: bool = False
     method: str | None = None
     tables: str | None = None
+    domains: str | None = None
     exclude: tuple[str, ...] = ()
 
 
@@ -74,9 +77,14 @@ def refuse_formats(recipe: Recipe, target: Target) -> None:
     """Stop where the runtime of *target* is known not to load what *recipe* would write.
 
     Raises:
-        OptionError: names the format, and what can be done.
+        OptionError: names the format or the operators, and what can be done.
     """
     for one in recipe.passes:
+        microsoft = isinstance(one, StoreWeights) and one.domains == "microsoft"
+        if microsoft and "com.microsoft" not in target.domains:
+            raise OptionError(
+                f"target {target.name} has no operators of ONNX Runtime", hint="--domains standard"
+            )
         for kind in (one.weights, one.tables) if isinstance(one, PlanWeights) else ():
             if kind.name in CPU_LACKS and is_cpu(target):
                 raise OptionError(
@@ -86,7 +94,7 @@ def refuse_formats(recipe: Recipe, target: Target) -> None:
                 )
 
 
-_TAKES = ("plan-weights", "protect-salient-channels")
+_TAKES = ("plan-weights", "protect-salient-channels", "store-weights")
 """Passes that are told how weights are stored."""
 
 
@@ -100,6 +108,8 @@ def _values(options: WeightOptions) -> dict[str, Any]:
     block = options.block if options.granularity is None else _block(options)
     if block is not None:
         values["block"] = block
+    if options.domains is not None:
+        values["domains"] = options.domains
     if options.asymmetric:
         if any(kind.floating for k in ("weights", "tables") if (kind := values.get(k)) is not None):
             raise OptionError("floating-point formats have no zero points", hint="no --asymmetric")

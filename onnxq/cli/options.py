@@ -53,7 +53,8 @@ WeightMethod = Annotated[
     str | None,
     typer.Option(
         "--weight-method", metavar="W", rich_help_panel=_MAKE,
-        help="In mode weights: rtn, mse, hqq, or on samples gptq; default: the recipe's.",
+        help="In mode weights: rtn, mse, hqq, or on samples gptq, awq, awq+gptq; "
+        "default: the recipe's.",
     ),
 ]  # fmt: skip
 Tables = Annotated[
@@ -75,7 +76,8 @@ Domains = Annotated[
     Literal["microsoft", "standard"] | None,
     typer.Option(
         "--domains", rich_help_panel=_MAKE,
-        help="For qoperator and dynamic: ONNX Runtime's operators too (default), or ONNX's.",
+        help="For qoperator and dynamic: ONNX Runtime's operators too (default), or ONNX's; "
+        "for mode weights: ONNX's (default), or MatMulNBits and GatherBlockQuantized.",
     ),
 ]  # fmt: skip
 CostsFrom = Annotated[

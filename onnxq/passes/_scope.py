@@ -85,12 +85,14 @@ class Scope:
         attrs: Mapping[str, Any] | None = None,
         *,
         name: str,
+        domain: str | None = None,
     ) -> gs.Node:
         """Add a node to the graph that holds *beside*, whose docs and metadata it inherits."""
         graph = self.graph(beside)
         node = insert_node(
-            self.model, op, inputs, outputs, attrs, name=name, graph=graph, like=beside
-        )
+            self.model, op, inputs, outputs, attrs, name=name, graph=graph, domain=domain,
+            like=beside,
+        )  # fmt: skip
         self._home[id(node)] = (node, graph)
         return node
 

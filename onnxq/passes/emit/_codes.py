@@ -31,11 +31,17 @@ class Codes:
         return self._made[name]
 
     def of(
-        self, weight: gs.Constant, shape: tuple[int, ...], turn: Turn | None = None, as_: str = ""
+        self,
+        weight: gs.Constant,
+        shape: tuple[int, ...],
+        turn: Turn | None = None,
+        as_: str = "",
+        dtype: np.dtype[Any] | None = None,
     ) -> gs.Constant:
         """The codes of *weight*, put into *shape* by *turn* (reshaped, where None).
 
-        *as_* tells apart what one weight is turned into.
+        *as_* tells apart what one weight is turned into; *dtype* is what it has then, where that
+        is not the codes' own.
         """
         name = weight.name
         key = f"{name}__q{as_}"
@@ -47,6 +53,6 @@ class Codes:
                 codes = blocks.quantize(peek(source)) if chosen is None else np.asarray(chosen)
                 return np.ascontiguousarray(codes.reshape(shape) if turn is None else turn(codes))
 
-            values = Deferred(shape, blocks.stored, compute)
+            values = Deferred(shape, dtype or blocks.stored, compute)
             self._made[key] = gs.Constant(self.model.unique_name(key), values)
         return self._made[key]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, attribute, replace_input
-from onnxq.passes._scope import Scope, present
+from onnxq.passes._scope import Scope
 from onnxq.passes.emit._codes import Codes
+from onnxq.passes.emit._stored import MICROSOFT, Products
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.weight_sites import STORED
 from onnxq.quant.blocks import Blocks
@@ -26,7 +27,9 @@ class StoreWeights(Pass):
     What it does
         In front of a layer the codes become floats: by DequantizeLinear, or by Cast and Mul where
         the runtime computes these at load. Of a large table only the rows that a Gather takes
-        are converted. A Gemm with a large weight becomes MatMul and Add.
+        are converted. A Gemm with a large weight becomes MatMul and Add. With
+        ``domains=microsoft`` products become MatMulNBits, and tables in blocks
+        GatherBlockQuantized, of any size, where ONNX Runtime has these operators.
 
     Why
         ONNX Runtime makes a MatMulNBits of DequantizeLinear and MatMul, which reads the codes: it
@@ -40,14 +43,19 @@ class StoreWeights(Pass):
         Never: planning has left out what cannot be stored.
 
     Numerics
-        The layer computes in float on the values that the codes stand for.
+        The layer computes in float on the values that the codes stand for. But ONNX Runtime rounds
+        what a MatMulNBits reads to int8, block by block, where ``accuracy_level`` is 4, and always
+        where it made one of DequantizeLinear itself. With 0 it does not: that is as fast with 4
+        bits, and many times slower with 2 and 8.
 
     Source
         ONNX operator DequantizeLinear-21; ONNX Runtime, DQ + MatMul to MatMulNBits and constant
-        folding, read off optimized graphs.
+        folding, read off optimized graphs; ContribOperators.md.
 
     Attributes:
         load_below_mb: weights of fewer megabytes in float32 are converted at load.
+        domains: ``microsoft`` for operators of ONNX Runtime.
+        accuracy_level: of MatMulNBits: 0 for products of floats, 4 for those of int8.
     """
 
     name: ClassVar[str] = "store-weights"
@@ -55,9 +63,13 @@ class StoreWeights(Pass):
     preserves: ClassVar[float | None] = None
 
     load_below_mb: float = 1.0
+    domains: Literal["standard", "microsoft"] = "standard"
+    accuracy_level: Literal[0, 4] = 4
 
     def run(self, model: Model, ctx: Context) -> None:
-        writer = _Writer(model, ctx, int(self.load_below_mb * 2**20))
+        microsoft = self.domains == "microsoft" and MICROSOFT in ctx.target.domains
+        limit = int(self.load_below_mb * 2**20)
+        writer = _Writer(model, ctx, limit, microsoft, self.accuracy_level)
         for node in list(model.nodes()):
             planned = ctx.plan.nodes.get(node.name)
             if planned is None or planned.kernel != STORED:
@@ -68,15 +80,24 @@ class StoreWeights(Pass):
 
 
 class _Writer:
-    def __init__(self, model: Model, ctx: Context, threshold: int) -> None:
+    def __init__(
+        self, model: Model, ctx: Context, threshold: int, microsoft: bool, accuracy_level: int
+    ) -> None:
         self.model, self.ctx, self.threshold = model, ctx, threshold
         self.scope, self.codes = Scope(model), Codes(model, ctx)
+        self.products = Products(model, self.scope, self.codes, accuracy_level)
+        self.microsoft = microsoft
         self.made: dict[tuple[str, int, bool], gs.Tensor] = {}
 
     def write(self, node: gs.Node, index: int) -> None:
         """Let input *index* of *node* read what its weight's codes stand for."""
         weight, op = node.inputs[index], node.op
         blocks, folds = self.ctx.blocks[weight.name], self.ctx.target.folds_casts
+        if self.microsoft and (
+            self.products.as_nbits(node, index, weight, blocks)
+            or self.products.as_rows(node, weight, blocks)
+        ):
+            return
         large = 4 * int(np.prod(weight.shape)) >= self.threshold
         if op == "Gather" and large and blocks.count == 1 and blocks.dtype.bits == 8:
             self._gather(node, weight, blocks)
@@ -162,7 +183,7 @@ class _Writer:
 
     def _product(self, node: gs.Node, weight: gs.Tensor, blocks: Blocks) -> None:
         """A Gemm as MatMul and Add, its weight as [values, channels]."""
-        name, result, label = node.name, node.outputs[0], f"{node.name}__weight"
+        label = f"{node.name}__weight"
         turned = bool(attribute(node, "transB", 0))
         shape = tuple(int(d) for d in weight.shape)
         scale, zero = blocks.scale * np.float32(attribute(node, "alpha", 1.0)), blocks.zero_point
@@ -180,19 +201,7 @@ class _Writer:
             stored = zero.astype(blocks.stored)
             inputs.append(self.codes.constant(f"{label}_zero_point", stored))
         real = self._node(node, "DequantizeLinear", inputs, f"{label}_dq", attrs)
-        x, bias = node.inputs[0], node.inputs[2] if present(node, 2) else None
-        beta = np.float32(attribute(node, "beta", 1.0))
-        if bias is not None and beta != 1:
-            factor = self.codes.constant(f"{name}__beta", np.asarray(beta))
-            bias = self._node(node, "Mul", [bias, factor], f"{name}__bias")
-        node.outputs.clear()
-        node.name = ""
-        last = result if bias is None else gs.Variable(self.model.unique_name(f"{name}__product"))
-        self.scope.insert(node, "MatMul", [x, real], [last], name=name)
-        if bias is not None:
-            add = self.model.unique_name(f"{name}__add")
-            self.scope.insert(node, "Add", [last, bias], [result], name=add)
-        self.scope.remove(node)
+        self.products.replace(node, "MatMul", [node.inputs[0], real])
 
     def _shaped(
         self, node: gs.Node, real: gs.Tensor, name: str, shape: tuple[int, ...]

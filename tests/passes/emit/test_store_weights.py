@@ -111,3 +111,45 @@ def test_floating_point_formats(kind: str, block: int, opset: int, share: float)
         cast, _ = made(GEMM, f"weights={kind},block={block},min_values=1", opset=opset)
         np.testing.assert_allclose(outputs(cast, feed)[0], found, rtol=1e-5, atol=1e-5)
         assert {n.op_type for n in optimized(cast).graph.node} <= {"Gemm", "FusedGemm"}
+
+
+MATMUL = "g (float[2,80] x) => (float[2,8] y) <float[80,8] w> { [mm] y = MatMul (x, w) }"
+
+
+@pytest.mark.parametrize("symmetric", ["true", "false"])
+@pytest.mark.parametrize("kind", ["int8", "int4", "int2"])
+@pytest.mark.parametrize(("text", "block"), [(GEMM, 32), (MATMUL, 32), (MATMUL, 0)])
+def test_operators_of_the_runtime(kind: str, symmetric: str, text: str, block: int) -> None:
+    """MatMulNBits computes what DequantizeLinear and MatMul do: layout, last block, zero points."""
+    recipe = f"plan-weights{{weights={kind},block={block},symmetric={symmetric},min_values=1}},"
+    stored = [
+        run(text, f"{recipe}round-weights,store-weights{options}", opset=25)[0].to_proto()
+        for options in ("", "{domains=microsoft,accuracy_level=0}")
+    ]
+    assert stored[1].graph.node[0].op_type == "MatMulNBits"
+    assert len(stored[1].graph.node) == (2 if text == GEMM else 1)
+    size = [d.dim_value for d in stored[0].graph.input[0].type.tensor_type.shape.dim]
+    feed = {"x": np.random.default_rng(0).normal(size=size).astype(np.float32)}
+    one, two = (outputs(proto, feed)[0] for proto in stored)
+    np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-4 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("symmetric", ["true", "false"])
+@pytest.mark.parametrize(("kind", "block"), [("int4", 16), ("int8", 0), ("int2", 32)])
+def test_rows_of_the_runtime(kind: str, block: int, symmetric: str) -> None:
+    text = GATHER.replace("16] ", "64] ")
+    recipe = f"plan-weights{{tables={kind},block={block},symmetric={symmetric}}},round-weights,"
+    stored = [
+        run(text, f"{recipe}store-weights{options}", opset=25)[0].to_proto()
+        for options in ("", "{domains=microsoft}")
+    ]
+    assert [n.op_type for n in stored[1].graph.node] == ["GatherBlockQuantized"]
+    one, two = (outputs(proto, {"i": np.array([0, 31, 5])})[0] for proto in stored)
+    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)
+
+
+def test_other_targets_and_odd_rows_keep_to_the_standard() -> None:
+    recipe = "plan-weights{min_values=1},round-weights,store-weights{domains=microsoft}"
+    for text, target in ((MATMUL, "generic"), (MATMUL.replace("80", "81"), "x86")):
+        proto = run(text, recipe, target=target, opset=21)[0].to_proto()
+        assert not any(n.domain for n in proto.graph.node)
