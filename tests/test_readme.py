@@ -60,7 +60,7 @@ def test_the_pass_does_what_it_says(folder: Path) -> None:
 
 def test_shell_lines_run(folder: Path) -> None:
     found = [*blocks("sh"), *blocks("bash"), *blocks("console")]
-    assert len(found) == 5
+    assert len(found) == 6
     for line in "".join(found).strip().splitlines():
         command = shlex.split(line)
         assert command[0] == "onnxq"

@@ -81,7 +81,7 @@ class Calibration:
 
     def compare(self, model: Model) -> dict[str, NDArray[np.generic]]:
         """Outputs of *model* on the first samples, on the CPU."""
-        session = Session(model.to_proto(), (CPU,))
+        session = Session(model.to_proto(), (CPU,), qdq=False)
         return {
             f"{part} (sample {i})": array
             for i, feed in enumerate(islice(iter(self.source), _COMPARED))

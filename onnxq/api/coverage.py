@@ -108,12 +108,24 @@ def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
     report["saturation"] = [asdict(e) for e in found.coverage.exposed]
 
 
-def notes(found: Look) -> list[str]:
-    """What is worth knowing of CPUs other than the one that was planned for."""
+def notes(found: Look, ctx: Context) -> list[str]:
+    """What is worth knowing of CPUs other than the one that was planned for.
+
+    Weights whose codes come from training are not restricted to what is safe there.
+    """
     count = len(found.coverage.exposed)
     if not count:
         return []
     what = "1 layer" if count == 1 else f"{count} layers"
+    if ctx.trained.weights:
+        text = (
+            f"{what} may saturate on x86 without VNNI, for codes of weights are kept from "
+            "training: train with activations of 7 bits, or run on VNNI or Arm"
+        )
+        if ctx.target.weights.pair_sum_limit is None:
+            return [text]
+        ctx.journal.warn(text)
+        return []
     return [
         f"{what} may saturate, and so answer differently, on x86 without VNNI: --target x86 "
         "is safe on every x86"

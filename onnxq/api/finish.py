@@ -52,11 +52,14 @@ def measured(
     arithmetic: Arithmetic = "fake-quantized",
     given: Model | None = None,
     deployed: Model | None = None,
+    reference: Model | None = None,
 ) -> Errors:
     """Errors of *work*, a QDQ model, against *original* wherever an integer node hands on.
 
     Where *deployed* is not None, it is *work* in the form that runs: errors that add up are its.
     Outputs are compared with those of *given*, the user's model, where channels were equalized.
+    Where *reference* is not None, it is *original* with the fake quantization that the user's model
+    came with: that is what errors are measured against.
     *full* adds the isolated error of each node, its sources, and statistics of tensors.
     """
     names = {t for t in (deployed or work).tensors() if t.endswith("__q")}
@@ -76,10 +79,11 @@ def measured(
         for n, s in ctx.plan.tensors.items()
         if isinstance(s, QuantSpec) and s.through
     }
+    equalized = reference is not None or scaled_tensors(original)
     return measure(
-        original, work, codes, feeds, boundary=boundary, through=through, providers=providers,
-        matches=own_matches(original, work) if full else None, ends=results,
-        arithmetic=arithmetic, given=given if scaled_tensors(original) else None,
+        reference or original, work, codes, feeds, boundary=boundary, through=through,
+        providers=providers, matches=own_matches(original, work) if full else None, ends=results,
+        arithmetic=arithmetic, given=given if equalized else None,
         deployed=deployed,
     )  # fmt: skip
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any, Literal
 
-from onnxq.api.calibration import open_calibration
+from onnxq.api import keep_scales as trained
+from onnxq.api.calibration import Calibration
 from onnxq.api.costs import costs_from, costs_in, said
 from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
-from onnxq.api.data_free import open_data_free
 from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import as_it_runs, check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
@@ -63,6 +63,7 @@ def quantize(
     report_detail: Literal["full", "layers", "basic"] | None = None,
     random_data: bool = False,
     data_free: bool = False,
+    keep_scales: bool = False,
     input_range: Mapping[str, tuple[float, float]] | None = None,
     io_dtype: str | None = None,
     domains: str | None = None,
@@ -122,6 +123,8 @@ def quantize(
         random_data: go on without data, on random numbers; the result is marked.
         data_free: go on without data: ranges and means of activations follow from batch-norm
             statistics and weights, and the result is marked.
+        keep_scales: keep scales and codes of weights of a model with fake quantization from
+            training; *data* is needed only where layers read what training did not round.
         input_range: by name of an input, its smallest and largest value, for these two; standard
             normal values are assumed where it is not given.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
@@ -163,6 +166,7 @@ def quantize(
     excluded = (*exclude, *excluded_by(exclude_from))
     chosen = parse_providers(providers)
     left_out: list[str] = []
+    untaught = keep_scales and data is None and not random_data
     if mode == "static":
         only = {"block": block, "asymmetric": asymmetric, "tables": tables}
         refuse(mode, only | {"weight_method": weight_method}, profile, data)
@@ -181,6 +185,8 @@ def quantize(
         )
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
+        if keep_scales:
+            steps = trained.with_trained(steps, calibrates=not untaught)
         if data_free:
             steps, left_out = without_data(steps, calibration)
         elif statistics is not None:
@@ -191,7 +197,7 @@ def quantize(
             "statistics": statistics, "io_dtype": io_dtype, "keep_unfused": keep_unfused,
             "format": None if format == "qdq" else format, "report_data": report_data,
             "min_sqnr": min_sqnr, "bench": bench, "require_speedup": require_speedup,
-            "data_free": data_free, "latency_aware": latency_aware,
+            "data_free": data_free, "latency_aware": latency_aware, "keep_scales": keep_scales,
             "costs": None if costs == "target" else costs,
         }  # fmt: skip
         refuse(mode, useless, profile, data)
@@ -205,18 +211,17 @@ def quantize(
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
-    refuse_quantized(work)
+    (trained.expand_quant_nodes if keep_scales else refuse_quantized)(work)
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
     planned_for = replace(
         profile, opset=min(profile.opset, limits.opset), costs=costs_in(steps) or profile.costs
     )
-    run = None
-    check_made_up(work, data, data_free, random_data, statistics, input_range)
+    run: Calibration | None = None
+    check_made_up(work, data, data_free, random_data, statistics, input_range, keep_scales)
     if mode == "static" or data is not None or random_data:
-        opening = open_data_free if data_free else open_calibration
-        run = opening(
+        run = trained.opening(data_free, untaught)(
             work, data, report_data=report_data, preprocess=preprocess, random=random_data,
             seed=seed, statistics=statistics, providers=chosen, progress=progress,
             ranges=input_range,
@@ -239,8 +244,10 @@ def quantize(
         ctx.keeps_statistics = statistics is not None or run is data
         ctx.statistics_only = statistics is not None
         # equalization keeps the function on values within estimated ranges: synthetic ones are not
-        compare = None if data_free else run.compare
+        exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
+        compare = None if data_free else exact
         PassManager(before, progress=progress, compare=compare).run(work, ctx)
+        trained.demand_trained(ctx, work)
         if ctx.plan.nodes:
             original = work.clone()
             PassManager(after, progress=progress).run(work, ctx)
@@ -264,28 +271,25 @@ def quantize(
     feeds = kept.watch(run.report_feeds())
     full = detail != "basic"
     runs = as_it_runs(qdq, ctx) if profile.integer is not None else work
-    errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=runs)
+    errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=runs,
+                      reference=trained.simulated(original, ctx))  # fmt: skip
     warn(ctx, found, work)
     described = run.facts()
     describe(work, limits, steps, profile, described)
     note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
-    notes += [*run.notes(), *left_out, *said(steps, profile), *portability(found)]
+    notes += [*run.notes(), *left_out, *said(steps, profile), *portability(found, ctx)]
+    notes += trained.notes(ctx)
     facts = Facts(
-        recipe=steps.name or str(steps),
-        passes=str(steps),
-        versions=versions(),
-        data=described,
-        notes=tuple(notes),
-        bytes_float=bytes_float,
+        recipe=steps.name or str(steps), passes=str(steps), versions=versions(), data=described,
+        notes=tuple(notes), kernels=found.kernels, bytes_float=bytes_float,
         bytes_quantized=work.message_bytes(),
-        kernels=found.kernels,
-    )
+    )  # fmt: skip
     report = build(original, ctx, errors, facts)
     add_coverage(report, found, ctx)
     if bench or require_speedup is not None:
         progress.stage("bench")
-        add_speed(report, untouched, work, run.report_feeds(), chosen)
+        add_speed(report, original if keep_scales else untouched, work, run.report_feeds(), chosen)
     if detail == "full" and errors.isolated is not None and ctx.plan.nodes:
         effort = Effort(EFFECTS_S, metric)
         advise(report, errors.isolated, kept, effort=effort, providers=chosen)

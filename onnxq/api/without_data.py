@@ -36,8 +36,9 @@ def input_ranges(texts: Iterable[str]) -> dict[str, tuple[float, float]]:
 
 
 def check_made_up(
-    model: Model, data: Any, free: bool, random: bool, statistics: Any, ranges: Ranges | None
-) -> None:
+    model: Model, data: Any, free: bool, random: bool, statistics: Any, ranges: Ranges | None,
+    trained: bool = False,
+) -> None:  # fmt: skip
     """Check what a call says of data that are not real.
 
     Raises:
@@ -45,7 +46,8 @@ def check_made_up(
         UnknownNameError: a range of an input that there is not.
     """
     for what, given in (("--data", data is not None), ("--random-data", random),
-                        ("--statistics", statistics is not None)):  # fmt: skip
+                        ("--statistics", statistics is not None),
+                        ("--keep-scales", trained)):  # fmt: skip
         if free and given:
             raise OptionError(
                 f"--data-free does without {what}",

@@ -109,6 +109,13 @@ RandomData = Annotated[
         help="Go on without data; the result is marked 'not calibrated'.",
     ),
 ]  # fmt: skip
+KeepScales = Annotated[
+    bool,
+    typer.Option(
+        "--keep-scales", metavar="", rich_help_panel=_WHERE,
+        help="Keep the scales of a model with fake quantization from training.",
+    ),
+]  # fmt: skip
 DataFree = Annotated[
     bool,
     typer.Option(

@@ -18,6 +18,7 @@ from onnxq.pipeline.groups import Group
 from onnxq.pipeline.journal import Decline, Journal
 from onnxq.pipeline.plan import QuantPlan
 from onnxq.pipeline.range_choice import RangeChoice
+from onnxq.pipeline.trained import Trained
 from onnxq.quant import QParams
 from onnxq.quant.blocks import Blocks
 from onnxq.targets import Target
@@ -65,6 +66,7 @@ class Context:
         facts: types and shapes by tensor name.
         moments: by tensor name, mean and standard deviation of each channel (axis 1), as
             batch-norms state them.
+        trained: grids that training has chosen, where the model came with fake quantization.
         groups: nodes that were recognised as one function, such as a Gelu in primitives.
         journal: edits, declines, warnings.
         measure: runs the model on the calibration data; set by the caller, since passes never
@@ -86,6 +88,7 @@ class Context:
     biases: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     facts: dict[str, TensorFact] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
+    trained: Trained = field(default_factory=Trained)
     groups: list[Group] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal)
     measure: Observe | None = None

@@ -147,6 +147,11 @@ def absorbed(node: gs.Node, rule: OpRule, outputs: set[int], ctx: Context) -> Ab
         if len(users) != 1 or id(result.tensor) in outputs:
             return result
         user = users[0][0]
+        grid = ctx.trained.activations.get(result.tensor.name)
+        if grid is not None and (
+            user.op != "Relu" or ctx.trained.activations.get(user.outputs[0].name, grid) != grid
+        ):
+            return result  # training has rounded in between
         limits = clamp(user) if user.op in rule.absorbs else None
         if limits is None or user.name in ctx.plan.excluded:
             return result

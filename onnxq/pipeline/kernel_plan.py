@@ -76,7 +76,8 @@ def _plan(
         id(user) in chosen and (index in _reads(user, ctx)) for user, index in consumers(end.tensor)
     )
     outputs: tuple[int, ...] = ()
-    if not rule.float_output or feeds_integers:
+    rounds = end.tensor.name in ctx.trained.activations  # in training, whatever reads it
+    if not rule.float_output or feeds_integers or rounds:
         outputs = tuple(range(len(node.outputs)))
         limits = end.limits if end.limits is not None else rule.output_range
         for out in node.outputs if not end.nodes else [end.tensor]:

@@ -37,6 +37,7 @@ class QuantPlan:
         tensors: by tensor name, how each is quantized.
         kept_float: by node name, why a candidate stays in floating point.
         excluded: by node name, why it must stay in float: the user's pattern, or its place.
+        rounded: names of float tensors that are rounded for all that read them: training did.
         precisions: by node name, the precision that was asked for, see ``targets.PRECISIONS``.
         latency_aware: whether nodes that are slower on integers will stay in float.
         weights, activations, granularity: the user's defaults, None for the target's. Granularity
@@ -47,6 +48,7 @@ class QuantPlan:
     tensors: dict[str, TensorPlan] = field(default_factory=dict)
     kept_float: dict[str, str] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
+    rounded: set[str] = field(default_factory=set)
     precisions: dict[str, str] = field(default_factory=dict)
     latency_aware: bool = False
     weights: str | None = None

@@ -25,7 +25,8 @@ class QParams:
         zero_point: int64, the shape of *scale*.
         dtype: the integer format.
         axis: the axis that *scale* runs along; None where scale is a scalar.
-        qmin, qmax: the codes in use, where narrower than the format.
+        narrow_range: whether the most negative code of the format is not in use.
+        codes: smallest and largest code in use, where narrower than the format.
     """
 
     scale: NDArray[np.float32]
@@ -33,16 +34,17 @@ class QParams:
     dtype: DType
     axis: int | None = None
     narrow_range: bool = False
+    codes: tuple[int, int] | None = None
 
     @property
     def qmin(self) -> int:
         """Smallest code in use."""
-        return self.dtype.qmin + int(self.narrow_range)
+        return self.dtype.qmin + int(self.narrow_range) if self.codes is None else self.codes[0]
 
     @property
     def qmax(self) -> int:
         """Largest code in use."""
-        return self.dtype.qmax
+        return self.dtype.qmax if self.codes is None else self.codes[1]
 
     def _along(self, values: NDArray[Any], rank: int) -> NDArray[Any]:
         """*values* shaped to broadcast against a tensor of *rank* along ``axis``."""

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, NodePlan
 from onnxq.pipeline.macs import macs
-from onnxq.quant import QuantSpec
+from onnxq.quant import Fixed, QuantSpec
 from onnxq.quant.measures import ErrorSums
 from onnxq.report.entries import finite, isolated_entry, place, rank, weight_entry
 from onnxq.report.measure import Errors
@@ -167,7 +167,7 @@ def _precision(node: gs.Node, planned: NodePlan, ctx: Context) -> str:
         spec = ctx.plan.tensors.get(node.inputs[index].name)
         if (
             qparams is not None
-            and isinstance(spec, QuantSpec)
+            and isinstance(spec, QuantSpec | Fixed)
             and qparams.dtype.name not in formats
         ):
             formats.append(qparams.dtype.name)

@@ -115,7 +115,9 @@ class Whole:
         threads: int | None,
     ) -> None:
         self.codes, self.through = codes, through
-        self.session = Session(tap_arrays(copied(original), codes), providers, threads=threads)
+        self.session = Session(
+            tap_arrays(copied(original), codes), providers, threads=threads, qdq=False
+        )
 
     def sums(self, feed: Feed, other: Mapping[str, NDArray[Any]]) -> dict[str, ErrorSums]:
         """Sums by tensor against the codes *other*; NaN and Inf are left out."""

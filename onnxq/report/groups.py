@@ -41,17 +41,24 @@ class Grid:
     Attributes:
         scale, zero_point: names of the tensors in the quantized model ("" for no zero point).
         node: the QuantizeLinear or DequantizeLinear that reads them, for its attributes.
+        clip: the Clip of codes between the two, where fewer codes are in use than there are.
     """
 
     scale: str
     zero_point: str
     node: NodeProto
+    clip: NodeProto | None = None
 
     @property
-    def key(self) -> tuple[str, str, bytes]:
+    def bounds(self) -> tuple[str, ...]:
+        """Names of what *clip* reads beside the codes."""
+        return () if self.clip is None else tuple(self.clip.input[1:])
+
+    @property
+    def key(self) -> tuple[str, str, tuple[str, ...], bytes]:
         """Equal for grids that round alike."""
         kept = sorted(a.SerializeToString() for a in self.node.attribute if a.name != "saturate")
-        return self.scale, self.zero_point, b"".join(kept)
+        return self.scale, self.zero_point, self.bounds, b"".join(kept)
 
 
 @dataclass(frozen=True)
@@ -146,8 +153,10 @@ class _Finder:
         result = self.matches.get(chain[-1])
         grid = None
         if quantize is not None:
-            grid = _grid(quantize)
-            codes = self.graph.users.get(quantize.output[0], ())
+            codes = self.graph.users.get(quantize.output[0], [])
+            clip = codes[0] if [n.op_type for n in codes] == ["Clip"] else None
+            grid = _grid(quantize, clip)
+            codes = codes if clip is None else self.graph.users.get(clip.output[0], [])
             names = [d.output[0] for d in codes if d.op_type == DEQUANTIZE]
             result = next((self.matches[n] for n in names if n in self.matches), result)
         return None if result is None else self._back(anchor, chain, grid, result)
@@ -239,7 +248,9 @@ class _Finder:
             if node is not None and moved:
                 moved = any(_dequantized(self.graph, i) for i in node.input)
             return None if known is None or moved else Source(name, known, None)
-        quantize = self.graph.producer.get(node.input[0])
+        quantize, clip = self.graph.producer.get(node.input[0]), None
+        if quantize is not None and quantize.op_type == "Clip":
+            quantize, clip = self.graph.producer.get(quantize.input[0]), quantize
         names = [name]
         if quantize is None:
             names.append(node.input[0])
@@ -247,8 +258,8 @@ class _Finder:
             names.append(quantize.input[0])
             names += [n.output[0] for n in self.graph.users[node.input[0]]]
         known = next((self.matches[n] for n in names if n in self.matches), None)
-        return None if known is None else Source(name, known, _grid(node))
+        return None if known is None else Source(name, known, _grid(node, clip))
 
 
-def _grid(node: NodeProto) -> Grid:
-    return Grid(node.input[1], node.input[2] if len(node.input) > 2 else "", node)
+def _grid(node: NodeProto, clip: NodeProto | None) -> Grid:
+    return Grid(node.input[1], node.input[2] if len(node.input) > 2 else "", node, clip)

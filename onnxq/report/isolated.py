@@ -96,7 +96,7 @@ class Isolated:
         matches = {mine: theirs for mine, theirs in (matches or {}).items() if theirs in known}
         self.groups = find_groups(quantized, matches, ends) if matches else []
         grids = [g.grid for g in self.groups] + [s.grid for g in self.groups for s in g.sources]
-        names = [n for grid in grids if grid for n in (grid.scale, grid.zero_point)]
+        names = [n for grid in grids if grid for n in (grid.scale, grid.zero_point, *grid.bounds)]
         constants = [n for group in self.groups for n in group.constants]
         self.values = evaluate(quantized, [*names, *constants])
         rounded = {g.result: g.grid for g in self.groups}

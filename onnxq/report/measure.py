@@ -117,7 +117,7 @@ def measure(
     )  # fmt: skip
     errors.isolated = None if matches is None else sums
     whole: list[Whole] = []
-    user = None if given is None else Session(given, providers, threads=threads)
+    user = None if given is None else Session(given, providers, threads=threads, qdq=False)
 
     def work(feed: Feed) -> tuple[Feed, Any, Any, Any]:
         other = running.run(feed)

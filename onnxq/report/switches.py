@@ -195,6 +195,11 @@ class _Builder:
         nodes.append(
             helper.make_node("QuantizeLinear", [tensor, *given], [codes], codes, **attributes)
         )
+        if grid.clip is not None:
+            ends = [self._known(n) if n else "" for n in grid.bounds]
+            kept_codes = f"{prefix}__kept"
+            nodes.append(helper.make_node("Clip", [codes, *ends], [kept_codes], kept_codes))
+            codes = kept_codes
         nodes.append(helper.make_node("DequantizeLinear", [codes, *given], [real], real, **kept))
         return real
 

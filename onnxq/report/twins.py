@@ -117,6 +117,9 @@ class Twins:
         if grid.node.op_type != QUANTIZE:  # output_dtype and saturate are of QuantizeLinear alone
             quantize = {k: v for k, v in attributes.items() if k in ("axis", "block_size")}
         codes = self.reducer.node("QuantizeLinear", [tensor, *parameters], **quantize)
+        if grid.clip is not None:
+            ends = [self._constant(n) if n else "" for n in grid.bounds]
+            codes = self.reducer.node("Clip", [codes, *ends])
         kept = {k: v for k, v in attributes.items() if k in ("axis", "block_size")}
         return self.reducer.node("DequantizeLinear", [codes, *parameters], like=tensor, **kept)
 

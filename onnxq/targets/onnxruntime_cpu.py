@@ -52,6 +52,7 @@ X86_VNNI = Target(
     weights=_WEIGHTS,
     rules=RULES,
     folds_casts=True,
+    clips_codes=True,
     signed_scales=True,
     rounds_float_weights=True,
     domains=("com.microsoft",),

@@ -43,6 +43,7 @@ OPENVINO = replace(
     quantized_bias=False,
     removes_absorbed=False,
     folds_casts=False,
+    clips_codes=False,
     signed_scales=False,
     rounds_float_weights=False,
     lacks={"4": "OpenVINO has no integer kernels for weights of 4 bits"},
@@ -56,6 +57,7 @@ GENERIC = replace(
     rules={**RULES, "ConvTranspose": _TRANSPOSED},
     removes_absorbed=False,
     folds_casts=False,
+    clips_codes=False,
     signed_scales=False,
     domains=(),
 )

@@ -115,6 +115,8 @@ class Target:
         folds_casts: its runtime computes a Cast of a constant when it loads the model, so that
             weights stored in 4 bits run in 8-bit kernels.
         signed_scales: its runtime multiplies stored weights by scales of either sign.
+        clips_codes: its runtime clips codes between QuantizeLinear and DequantizeLinear, and the
+            kernels beside stay whole. Where not, values are clipped in front of QuantizeLinear.
         rounds_float_weights: its runtime rounds constant float weights of a layer between
             DequantizeLinear and QuantizeLinear to integers of its own.
         lacks: by precision (see ``PRECISIONS``), why a layer cannot have it.
@@ -134,5 +136,6 @@ class Target:
     costs: Costs | None = None
     folds_casts: bool = False
     signed_scales: bool = False
+    clips_codes: bool = False
     rounds_float_weights: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)

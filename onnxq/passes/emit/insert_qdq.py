@@ -20,7 +20,7 @@ from onnxq.graph import (
 )
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.eligibility import clamp
-from onnxq.quant import DTYPES, QParams
+from onnxq.quant import DTYPES, QParams, Shared
 from onnxq.targets import Role
 
 
@@ -29,7 +29,8 @@ class InsertQdq(Pass):
     """Surround every planned node with Q/DQ pairs that the runtime fuses into integer kernels.
 
     What it does
-        Codes of fewer bits than their type (7, 12) are clipped in front of it. Behind each integer
+        Where fewer codes are in use than the type has (7 bits), they are clipped: as codes
+        where the target can, in floats in front of QuantizeLinear elsewhere. Behind each integer
         node its output is quantized and dequantized; the dequantized tensor
         keeps the old name, the tensor before it is called ``NAME__float``. A float tensor that an
         integer node reads gets a Q/DQ pair on that edge alone. Weights and biases become integer
@@ -89,6 +90,8 @@ class InsertQdq(Pass):
                 writer.constant(tensor, edges, name)
             elif (above := _integer_producer(tensor, ctx, bare)) is not None:
                 writer.output(tensor, above, edges)
+            elif name in ctx.plan.rounded:
+                writer.rounded(tensor, edges)
             elif edges:
                 writer.edges(tensor, edges)
 
@@ -170,14 +173,14 @@ class _Writer:
         """Quantize what *above* writes; *tensor* becomes the dequantized value."""
         name, q = tensor.name, self.ctx.qparams[tensor.name]
         raw = gs.Variable(self.model.unique_name(f"{name}__float"), tensor.dtype, tensor.shape)
-        codes = gs.Variable(self.model.unique_name(f"{name}__q"), q.dtype.numpy, tensor.shape)
         slot = next(i for i, t in enumerate(above.outputs) if t is tensor)
         above.outputs[slot] = raw
         moved = (  # clipped where it comes from
-            above.name in self.ctx.plan.nodes and self.ctx.target.rules[above.op].role is Role.MOVE
+            isinstance(self.ctx.plan.tensors.get(name), Shared)
+            and above.name in self.ctx.plan.nodes
+            and self.ctx.target.rules[above.op].role is Role.MOVE
         )
-        source = raw if moved else self._clipped(raw, q, name)
-        self._node("QuantizeLinear", f"{name}__quantize", source, codes, q, name)
+        codes = self._codes(raw, q, name, tensor, clip=not moved)
         self._node("DequantizeLinear", f"{name}__dequantize", codes, tensor, q, name)
         if self.model.is_output(tensor) and edges:  # a DQ that is a graph output does not fuse
             self._second_dq(tensor, codes, edges, q)
@@ -185,15 +188,43 @@ class _Writer:
     def edges(self, tensor: gs.Tensor, edges: list[tuple[gs.Node, int]]) -> None:
         """Quantize the float *tensor* for the uses *edges* alone."""
         name, q = tensor.name, self.ctx.qparams[tensor.name]
-        codes = gs.Variable(self.model.unique_name(f"{name}__q"), q.dtype.numpy, tensor.shape)
-        source = self._clipped(tensor, q, name)
-        self._node("QuantizeLinear", f"{name}__quantize", source, codes, q, name)
-        self._second_dq(tensor, codes, edges, q)
+        self._second_dq(tensor, self._codes(tensor, q, name, tensor), edges, q)
+
+    def rounded(self, tensor: gs.Tensor, edges: list[tuple[gs.Node, int]]) -> None:
+        """Round the float *tensor* for all that reads it."""
+        above = producer(tensor)
+        if above is None:
+            self.edges(tensor, consumers(tensor))
+        else:
+            self.output(tensor, above, edges)
+
+    def _codes(
+        self, source: gs.Tensor, q: QParams, name: str, like: gs.Tensor, *, clip: bool = True
+    ) -> gs.Variable:
+        """The codes of *source*, clipped where fewer are in use than the type has."""
+        clip &= q.codes is not None or DTYPES[q.dtype.storage].bits != q.dtype.bits
+        of_codes = (
+            clip and q.dtype.storage in ("int8", "uint8") and self.model.opset >= 12
+            and self.ctx.target.clips_codes
+        )  # fmt: skip
+        final = gs.Variable(self.model.unique_name(f"{name}__q"), q.dtype.numpy, like.shape)
+        made = final
+        if of_codes:
+            made = gs.Variable(self.model.unique_name(f"{name}__all"), q.dtype.numpy, like.shape)
+        elif clip:
+            source = self._clipped(source, q, name)
+        self._node("QuantizeLinear", f"{name}__quantize", source, made, q, name)
+        if of_codes:
+            ends = [
+                self._constant(f"{name}__{end}", np.array(value, q.dtype.numpy))
+                for end, value in (("least", q.qmin), ("most", q.qmax))
+            ]
+            key = self.model.unique_name(f"{name}__clip")
+            insert_node(self.model, "Clip", [made, *ends], [final], name=key)
+        return final
 
     def _clipped(self, tensor: gs.Tensor, q: QParams, name: str) -> gs.Tensor:
-        """*tensor*, clipped where its format has fewer codes than the type that stores them."""
-        if DTYPES[q.dtype.storage].bits == q.dtype.bits:
-            return tensor
+        """*tensor*, clipped to what the codes in use stand for."""
         ends = [
             self._constant(f"{name}__{end}", np.array(value, np.float32))
             for end, value in zip(("least", "most"), q.real_range, strict=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import attribute, constant_value
 from onnxq.passes._scope import Scope, present
+from onnxq.pipeline import Context
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 Floats = NDArray[np.float64]
@@ -172,6 +173,16 @@ def fold_before(
     if not reason and matmul_bias is not None:
         (_to_gemm if rank == 2 else _add_behind)(scope, at, matmul_bias)
     return reason
+
+
+def leaves_codes(node: gs.Node, factor: Floats, ctx: Context) -> str:
+    """Why *factor* [channels_in] must not move into *node*; empty where it may.
+
+    The codes of a trained weight bear one factor for each output channel, not for each input.
+    """
+    if (node.name, 1) not in ctx.trained.weights or np.all(factor == factor.flat[0]):
+        return ""
+    return f"the weight of '{node.name}' has codes from training, with no scale for each input"
 
 
 def _store(scope: Scope, at: Linear, weight: Floats, bias: Floats | None) -> str:

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from onnxq.graph import Model, attribute, consumers, is_constant
 from onnxq.passes._scope import Scope, is_standard
 from onnxq.passes.fuse._affine import OPS, Affine, affine, per_channel
-from onnxq.passes.fuse._linear import LINEAR, fold_after, fold_before, linear
+from onnxq.passes.fuse._linear import LINEAR, fold_after, fold_before, leaves_codes, linear
 from onnxq.pipeline import Context, Pass, Stage
 
 
@@ -43,7 +43,8 @@ class FuseAffine(Pass):
         The constant varies along another axis than the channels, or widens the tensor; the tensor
         between is read elsewhere or is an output of the graph; the weight or bias is computed; a
         shift before a Conv that pads or before a ConvTranspose; a result beyond the range of the
-        weight's type. A weight shared with another node is copied for this one.
+        weight's type; factors of input channels where the weight's codes are those of training.
+        A weight shared with another node is copied for this one.
 
     Numerics:
         Computed in float64, rounded once to the type of the weight. In float16 models the folded
@@ -132,7 +133,7 @@ def _before(scope: Scope, node: gs.Node, found: Affine, ctx: Context) -> str | N
     factor, shift = (per_channel(c, len(shape), axis, channels) for c in constants)
     if factor is None or shift is None:
         return f"its constant does not vary along the input channels of '{below.name}' alone"
-    blocked = scope.cannot_bypass(node, found.index)
+    blocked = scope.cannot_bypass(node, found.index) or leaves_codes(below, factor, ctx)
     if blocked:
         return blocked
     reason = fold_before(scope, at, factor, shift, rank=len(shape))

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from onnxq.graph import Model, attribute, consumers
 from onnxq.passes._scope import Scope, is_standard
 from onnxq.passes.fuse._batchnorm import affine
-from onnxq.passes.fuse._linear import LINEAR, fold_before, linear
+from onnxq.passes.fuse._linear import LINEAR, fold_before, leaves_codes, linear
 from onnxq.pipeline import Context, Pass, Stage
 
 
@@ -88,7 +88,7 @@ def _fold(scope: Scope, node: gs.Node, ctx: Context) -> str:
         return f"'{below.name}': {found}"
     if isinstance(affinity, str):
         return affinity
-    blocked = scope.cannot_bypass(node)
+    blocked = scope.cannot_bypass(node) or leaves_codes(below, affinity[0], ctx)
     if blocked:
         return blocked
     return fold_before(scope, found, *affinity, rank=ctx.rank(between)) or scope.bypass(node)

@@ -4,14 +4,15 @@ There, kernels for uint8 activations and int8 weights add two products in 16 bit
 (VPMADDUBSW). Two codes of one sign that the kernel adds overflow where 255 · (|w₁| + |w₂|) leaves
 int16: from |w₁| + |w₂| = 129. Which codes meet is known for convolutions (channels last) and for
 matrices (along K); depthwise kernels widen before they add. ConvInteger multiplies weights by
-activations, int8 by uint8, for which there is no such kernel. Activations are taken to reach 255.
+activations, int8 by uint8, for which there is no such kernel. Activations are taken to reach 255,
+but where their codes are clipped to less.
 
 Source: Intel's description of VPMADDUBSW; ``quant/pairs.py`` for the order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ from onnxq.runtime.origins import origins
 
 #: The largest sum of two codes' magnitudes that cannot saturate.
 LIMIT = 128
+_SUM = 2**15 - 1
+_MOVES = ("Transpose", "Reshape", "MaxPool", "NhwcMaxPool", "Flatten", "Squeeze", "Unsqueeze")
 #: By kernel: which inputs are the activation, its zero point (its type) and the weight.
 _INPUTS = {
     "QLinearConv": (0, 2, 3), "QLinearMatMul": (0, 2, 3), "QGemm": (0, 2, 3),
@@ -54,6 +57,7 @@ class Exposure:
 def exposed(model: onnx.GraphProto, optimized: onnx.GraphProto) -> Iterator[Exposure]:
     """Layers of *model* that may saturate in the graph that it was *optimized* to, in order."""
     names = origins(model, optimized)
+    writers = {name: node for node in optimized.node for name in node.output}
     stored = {t.name: t for t in optimized.initializer}
     types = {name: t.data_type for name, t in stored.items()}
     types |= {v.name: v.type.tensor_type.elem_type for v in optimized.input}
@@ -71,10 +75,24 @@ def exposed(model: onnx.GraphProto, optimized: onnx.GraphProto) -> Iterator[Expo
         if _activation(node, places, types) != TensorProto.UINT8:
             continue
         sums = _pair_sums(node, numpy_helper.to_array(weight))
-        over = int((sums > LIMIT).sum())
+        limit = LIMIT if places[1] < 0 else _SUM // _largest_code(node.input[0], writers, stored)
+        over = int((sums > limit).sum())
         if over:
             name = names.get(node.name, node.name)
             yield Exposure(name, node.op_type, over, sums.size, int(sums.max()))
+
+
+def _largest_code(
+    name: str, writers: Mapping[str, NodeProto], stored: Mapping[str, TensorProto]
+) -> int:
+    """The largest code that a uint8 tensor can hold: behind a Clip of codes, less than 255."""
+    node = writers.get(name)
+    while node is not None and node.op_type in _MOVES:
+        node = writers.get(node.input[0])
+    if node is None or node.op_type != "Clip" or len(node.input) < 3:
+        return 255
+    bound = stored.get(node.input[2])
+    return 255 if bound is None else max(int(numpy_helper.to_array(bound).reshape(())), 1)
 
 
 def _activation(node: NodeProto, places: tuple[int, int, int], types: dict[str, int]) -> int:

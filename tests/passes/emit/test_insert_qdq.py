@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnxq.passes.correct.quantize_biases import QuantizeBiases
 from onnxq.passes.emit.insert_qdq import InsertQdq
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.pipeline import Context, Pass, Recipe
@@ -154,3 +155,18 @@ def test_a_tensor_that_is_padded_has_a_zero_point_of_its_own() -> None:
     assert padded in zeros and [*zeros.values()].count(zeros[padded]) == 1
     stored = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     assert stored[zeros[padded]] == stored[zeros["a"]]
+
+
+def test_fewer_codes_than_the_type_has_are_clipped_as_codes_where_the_target_can() -> None:
+    seven = Recipe.parse("plan-kernels{activations=uint7},choose-ranges,quantize-weights").passes
+    kinds = {}
+    for target in ("x86-vnni", "generic"):
+        passes = (*seven, QuantizeBiases(), InsertQdq())
+        graph = run(CONV, passes, target=target)[0].to_proto().graph
+        (clip, *_) = [n for n in graph.node if n.op_type == "Clip"]
+        made_by = {o: n.op_type for n in graph.node for o in n.output}
+        kinds[target] = made_by.get(clip.input[0], "input")
+        (bound,) = [t for t in graph.initializer if t.name == clip.input[2]]
+        if target == "x86-vnni":
+            assert numpy_helper.to_array(bound) == np.uint8(127)
+    assert kinds == {"x86-vnni": "QuantizeLinear", "generic": "input"}

@@ -1,0 +1,225 @@
+"""``keep_scales``: a call for a model that comes with fake quantization from training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.api.calibration import Calibration, open_calibration
+from onnxq.api.data_free import open_data_free
+from onnxq.calibrate.sources import Feed
+from onnxq.errors import DataError, OptionError, UnsupportedModelError
+from onnxq.graph import Model
+from onnxq.passes._fake_qdq import fake_pair, remove_pair
+from onnxq.passes.canonical._computed import Computed
+from onnxq.passes.canonical._quant_nodes import expand_quant_nodes
+from onnxq.passes.canonical.read_fake_quantization import ReadFakeQuantization
+from onnxq.passes.emit.insert_qdq import InsertQdq
+from onnxq.passes.plan._trained import activation_qparams
+from onnxq.passes.plan.keep_trained_scales import KeepTrainedScales
+from onnxq.passes.plan.lift_fake_quantization import LiftFakeQuantization
+from onnxq.pipeline import Context, Pass, QuantPlan, Recipe, Stage
+from onnxq.quant import INT8, UINT8, Fixed, QParams, QuantSpec, Shared
+
+__all__ = [
+    "compare_without_rounding", "demand_trained", "expand_quant_nodes", "notes", "opening",
+    "simulated", "with_trained",
+]  # fmt: skip
+CompareArrays = Callable[[Model], dict[str, NDArray[np.generic]]]
+_CHOSEN_BY_TRAINING = frozenset({
+    "correct-biases", "correct-biases-empirical", "keep-gated-depthwise", "keep-output-layers",
+    "keep-wide-joins", "re-estimate-batchnorm", "restrict-weights", "round-by-reconstruction",
+    "round-second-order", "search-ranges", "widen-small-weights",
+})  # fmt: skip
+"""Passes that choose anew what training has chosen, or look at ranges to do so."""
+
+
+def with_trained(recipe: Recipe, *, calibrates: bool) -> Recipe:
+    """*recipe* keeping trained scales; tensors without are calibrated, or stay float.
+
+    Raises:
+        OptionError: the recipe does not plan kernels, or does not put integers in.
+    """
+    passes: list[Pass] = [
+        p
+        for p in recipe.passes
+        if p.stage is not Stage.EQUALIZE and p.name not in _CHOSEN_BY_TRAINING
+    ]
+    fill = KeepTrainedScales(fill="calibration" if calibrates else "float")
+    _put(passes, "fold-constants", ReadFakeQuantization())
+    _put(passes, "plan-kernels", LiftFakeQuantization(), Stage.PLAN)
+    _put(passes, "choose-ranges", fill)
+    return Recipe(tuple(passes), recipe.name)
+
+
+def _put(passes: list[Pass], before: str, new: Pass, first: Stage | None = None) -> None:
+    """Insert *new* in front of the pass *before*, and of all others of the stage *first*."""
+    names = [p.name for p in passes]
+    if before not in names:
+        raise OptionError(f"--keep-scales needs the pass '{before}' in the recipe")
+    at = names.index(before)
+    if first is not None:
+        at = min(i for i, p in enumerate(passes) if p.stage is first)
+    passes.insert(at, new)
+
+
+def compare_without_rounding(compare: CompareArrays) -> CompareArrays:
+    """*compare* for models with fake quantization, which is left out in both.
+
+    A value between two codes falls either way by its last bit: fusions would seem to change the
+    function.
+    """
+
+    def compared(model: Model) -> dict[str, NDArray[np.generic]]:
+        plain = model.clone()
+        known = Computed(plain)
+        for node in list(plain.nodes()):
+            if node.op == "DequantizeLinear" and node.outputs:
+                found = fake_pair(node, known.value)
+                if not isinstance(found, str):
+                    remove_pair(plain, found)
+        return compare(plain)
+
+    return compared
+
+
+def simulated(original: Model, ctx: Context) -> Model | None:
+    """*original*, the fused float model, rounding what training has rounded.
+
+    None where the model did not come with fake quantization, or nothing is quantized.
+    """
+    if not ctx.trained.read or not ctx.plan.nodes:
+        return None
+    grids: dict[str, QParams] = {}
+    for name, grid in ctx.trained.activations.items():
+        kind = INT8 if grid.low < 0 else UINT8
+        found = activation_qparams(grid, QuantSpec(dtype=kind), None)
+        if not isinstance(found, str):
+            grids[name] = found
+    model = original.clone()
+    plan = QuantPlan(tensors={n: Fixed(q) for n, q in grids.items()}, rounded=set(grids))
+    InsertQdq().run(model, replace(ctx, plan=plan, qparams=grids, integers={}, biases={}))
+    return model
+
+
+def demand_trained(ctx: Context, model: Model) -> None:
+    """Stop where trained scales were asked for and there are none, or there are codes beside them.
+
+    Raises:
+        OptionError: the model has no fake quantization.
+        UnsupportedModelError: it holds operators on codes.
+    """
+    if not ctx.trained.read:
+        return
+    found = [n for n in model.nodes() if on_codes(n)]
+    if found:
+        raise UnsupportedModelError(
+            f"'{found[0].name}' ({found[0].op}) computes on codes: the model is quantized already",
+            why=f"{len(found)} such nodes; scales are kept of QuantizeLinear, DequantizeLinear, "
+            "Quant and of arithmetic around Round",
+            hint="export the model of the training, with fake quantization",
+        )
+    if not ctx.trained.activations and not ctx.trained.weights:
+        reasons = [f"'{d.node}': {d.reason}" for d in ctx.journal.declines
+                   if d.pass_name == ReadFakeQuantization.name]  # fmt: skip
+        raise OptionError(
+            "--keep-scales: the model has no fake quantization that could be kept",
+            why="; ".join(reasons[:3]),
+            hint="quantize without --keep-scales",
+        )
+
+
+def on_codes(node: gs.Node) -> bool:
+    """Whether *node* computes on codes, other than to make floats of them or codes of floats."""
+    dynamic = node.op in ("DynamicQuantizeLinear", "MatMulNBits", "DynamicQuantizeLSTM")
+    return dynamic or node.op.startswith("QLinear") or node.op.endswith("Integer")
+
+
+def notes(ctx: Context) -> list[str]:
+    """What was kept of training, and what was not; nothing where there was none."""
+    if not ctx.trained.read:
+        return []
+    trained, tensors = ctx.trained, ctx.plan.tensors
+    kept = [n for n in trained.activations if isinstance(tensors.get(n), Fixed | Shared)]
+    constants = {n for n, t in tensors.items() if isinstance(t, Fixed) and n in ctx.integers}
+    widths = Counter(trained.activations[n].bits for n in kept)
+    text = (
+        f"kept from training: grids of {len(kept)} of {len(trained.activations)} activations"
+        f"{_narrow(widths)}, and of {len(constants)} weights"
+        f"{_narrow(Counter(w.bits for w in trained.weights.values()))}; errors are those against "
+        "the model with its fake quantization"
+    )
+    filled = [n for n, t in tensors.items() if isinstance(t, QuantSpec) and n not in ctx.integers]
+    more = []
+    if filled:
+        few = ", ".join(filled[:5]) + (" …" if len(filled) > 5 else "")
+        more = [f"calibrated, for training did not round them: {len(filled)} activations ({few})"]
+    return [text, *more]
+
+
+def _narrow(widths: Counter[int]) -> str:
+    """The grids of fewer than 8 bits among *widths*, in words."""
+    parts = [f"{n} of {bits} bits" for bits, n in sorted(widths.items()) if bits < 8]
+    return f" ({', '.join(parts)}, in 8-bit types)" if parts else ""
+
+
+@dataclass
+class Untaught(Calibration):
+    """No data: what training did not round cannot be measured; the report is on random input."""
+
+    def measure(self, model: Model, wanted: Any, samples: int | None = None) -> Any:
+        """Refuse: there is nothing to measure on.
+
+        Raises:
+            DataError: always.
+        """
+        few = ", ".join([*wanted][:5])
+        raise DataError(
+            f"training did not round {few}, and there is no data to calibrate it",
+            hint="--data FILE.npz, a folder, or module:function",
+        )
+
+    def finish(self, ctx: Context) -> None:
+        """Note what the report is made on."""
+        if self.report_source is None:
+            ctx.journal.warn("no data: errors in this report are those on random input")
+
+    def notes(self) -> list[str]:
+        """Nothing of samples."""
+        return []
+
+    def report_feeds(self) -> Iterator[Feed]:
+        """The samples of the report: its own, else all random ones."""
+        return iter(self.source if self.report_source is None else self.report_source)
+
+    def facts(self) -> dict[str, Any]:
+        """The ``data`` part of the report."""
+        real = self.report_source is not None
+        return super().facts() | {
+            "calibration_samples": 0, "calibrated": None, "held_out": True if real else None,
+            "synthetic": not real, "report_samples": (self.report_source or self.source).count(),
+        }  # fmt: skip
+
+
+def opening(data_free: bool, untaught: bool) -> Callable[..., Calibration]:
+    """What opens the data of a call."""
+    if data_free:
+        return open_data_free
+    return open_untaught if untaught else open_calibration
+
+
+def open_untaught(model: Model, data: None, *, random: bool, **given: Any) -> Untaught:
+    """As ``open_calibration``, for a call without data; those of the report may be real.
+
+    Raises:
+        DataError: the samples of the report do not fit the model.
+        UnsupportedModelError: ONNX Runtime cannot load the model.
+    """
+    found = open_calibration(model, data, random=not random, **given)
+    return Untaught(found.source, found.report_source, False, None, found.providers, found.progress)
