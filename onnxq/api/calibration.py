@@ -18,6 +18,7 @@ from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.random_data import Ranges, random_data
 from onnxq.calibrate.sources import DataSource, Feed, open_data
 from onnxq.calibrate.split import Split
+from onnxq.calibrate.states import States, stateful
 from onnxq.calibrate.statistics import Statistics
 from onnxq.calibrate.statistics_file import load_statistics, save_statistics
 from onnxq.calibrate.statistics_models import join_models, split_models
@@ -28,7 +29,7 @@ from onnxq.pipeline import Context, TensorFact
 from onnxq.pipeline.progress import Progress
 from onnxq.runtime.probe import probe
 from onnxq.runtime.providers import CPU, Provider
-from onnxq.runtime.session import Session
+from onnxq.runtime.session import InputInfo, Session
 
 _COMPARED = 2
 """Samples on which the function of the model is compared before and after a stage."""
@@ -207,11 +208,12 @@ def open_calibration(
     providers: Sequence[Provider] = (),
     progress: Progress,
     ranges: Ranges | None = None,
+    states: States | None = None,
 ) -> Calibration:
     """Open the data of a call and check the first sample against the inputs of *model*.
 
     *data* that is a ``Calibration`` is returned: with it come the statistics that earlier calls
-    measured.
+    measured. With *states* samples are steps of a sequence, see ``calibrate.states``.
 
     Raises:
         DataError: there is no data, or it does not fit the model.
@@ -219,18 +221,24 @@ def open_calibration(
     """
     if isinstance(data, Calibration):
         return data
-    inputs = Session(model.to_proto(), (CPU,), optimize=False).inputs
-    if data is None:
-        if not random:
-            raise DataError(
-                "no calibration data",
-                why="the ranges of activations are measured on samples of real input",
-                hint="--data FILE.npz, a folder, or module:function; --data-free or --random-data "
-                "go on without",
-            )
-        source = random_data(inputs, seed=seed, ranges=ranges)
-    else:
-        source = open_data(data, inputs, preprocess, seed)
-    own = None if report_data is None else open_data(report_data, inputs, preprocess, seed)
+    session = Session(model.to_proto(), (CPU,), optimize=bool(states))
+    if data is None and not random:
+        raise DataError(
+            "no calibration data",
+            why="the ranges of activations are measured on samples of real input",
+            hint="--data FILE.npz, a folder, or module:function; --data-free or --random-data "
+            "go on without",
+        )
+
+    def opened(given: Any) -> DataSource:
+        def plain(inputs: Sequence[InputInfo]) -> DataSource:
+            if given is None:
+                return random_data(inputs, seed=seed, ranges=ranges)
+            return open_data(given, inputs, preprocess, seed)
+
+        return stateful(plain, session, states) if states else plain(session.inputs)
+
+    source = opened(data)
+    own = None if report_data is None else opened(report_data)
     path = None if statistics is None else Path(statistics)
     return Calibration(source, own, data is None, path, providers, progress)

@@ -21,6 +21,7 @@ from onnxq.calibrate.histogram import Histogram
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.random_data import Ranges
 from onnxq.calibrate.sources import Feed
+from onnxq.calibrate.states import States
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.pipeline import Context
@@ -164,6 +165,7 @@ def open_data_free(
     providers: Sequence[Provider] = (),
     progress: Progress,
     ranges: Ranges | None = None,
+    states: States | None = None,
 ) -> DataFree:
     """As ``open_calibration``, for a call without data; *report_data* may be real.
 
@@ -173,7 +175,7 @@ def open_data_free(
     """
     found = open_calibration(
         model, None, report_data=report_data, preprocess=preprocess, random=True, seed=seed,
-        providers=providers, progress=progress, ranges=ranges,
+        providers=providers, progress=progress, ranges=ranges, states=states,
     )  # fmt: skip
     return DataFree(
         found.source, found.report_source, True, None, providers, progress, ranges=ranges or {}

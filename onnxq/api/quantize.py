@@ -20,6 +20,7 @@ from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
+from onnxq.api.states import add_states
 from onnxq.api.weight_options import WeightOptions, changed, refuse_formats
 from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import Call, without_ranges
@@ -60,6 +61,7 @@ def quantize(
     providers: str | Sequence[str] = (),
     statistics: str | PathLike[str] | None = None,
     report_data: Any = None,
+    state: Mapping[str, str] | None = None,
     report_detail: Literal["full", "layers", "basic"] | None = None,
     random_data: bool = False,
     data_free: bool = False,
@@ -115,6 +117,9 @@ def quantize(
         statistics: a file of measured statistics, reused where it fits, else written. Passes that
             run the model for more than statistics are left out then, and the report says so.
         report_data: samples for the report, instead of those held out from *data*.
+        state: by input, the output that is fed into it in the next step, for streaming and
+            recurrent models; the data then holds the other inputs, its samples in order, and
+            states begin as zeros.
         report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also
             each layer's isolated error, where it comes from, and statistics of tensors, which
             takes about ten times as long as running the float model on the samples. ``"full"``:
@@ -224,13 +229,16 @@ def quantize(
         run = trained.opening(data_free, untaught)(
             work, data, report_data=report_data, preprocess=preprocess, random=random_data,
             seed=seed, statistics=statistics, providers=chosen, progress=progress,
-            ranges=input_range,
+            ranges=input_range, states=state,
         )  # fmt: skip
     if mode != "static" or run is None:
         effort = Effort(EFFECTS_S if report_detail == "full" else 0.0, metric)
         timed = bench or require_speedup is not None
         call = Call(steps, planned_for, limits, effort, timed, chosen, progress)
         result = without_ranges(work, run, call)
+        if state and run is not None:
+            steps_seen = run.report_feeds()
+            add_states(result.report, untouched, result.model, steps_seen, state, chosen)
         demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
         return result
     bytes_float = work.message_bytes()
@@ -287,6 +295,8 @@ def quantize(
     )  # fmt: skip
     report = build(original, ctx, errors, facts)
     add_coverage(report, found, ctx)
+    if state and io_dtype is None:
+        add_states(report, untouched, runs, run.report_feeds(), state, chosen)
     if bench or require_speedup is not None:
         progress.stage("bench")
         add_speed(report, original if keep_scales else untouched, work, run.report_feeds(), chosen)

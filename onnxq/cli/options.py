@@ -102,6 +102,13 @@ KeepUnfused = Annotated[
         help="Leave quantized what the runtime does not fuse into integer kernels.",
     ),
 ]  # fmt: skip
+State = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state", metavar="OUT:IN", rich_help_panel=_DATA,
+        help="Feed an output back into an input, step after step; the data holds the others.",
+    ),
+]  # fmt: skip
 RandomData = Annotated[
     bool,
     typer.Option(

@@ -46,6 +46,7 @@ from onnxq.cli.options import (
     RuntimeVersion,
     Seed,
     Simulate,
+    State,
     Statistics,
     Tables,
     Target,
@@ -79,6 +80,7 @@ def quantize(
     runtime_version: RuntimeVersion = None,
     preprocess: Preprocess = None,
     report_data: ReportData = None,
+    state: State = None,
     random_data: RandomData = False,
     data_free: DataFree = False,
     input_range: InputRange = None,
@@ -116,6 +118,7 @@ def quantize(
 
     from onnxq.api.modes import recipe_of
     from onnxq.api.without_data import input_ranges
+    from onnxq.calibrate.states import parse_states
     from onnxq.pipeline import Recipe
     from onnxq.targets import get_target
 
@@ -147,6 +150,7 @@ def quantize(
             providers=tuple(providers.split(",")) if providers else (),
             statistics=statistics,
             report_data=report_data,
+            state=parse_states(state or ()),
             report_detail="full" if reports else None,
             random_data=random_data,
             data_free=data_free,
