@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from onnxq.graph import Model
 
 SCALED = "onnxq.scaled"
-"""Key of the metadata: JSON with factors of channels, and by tensor name which of them apply."""
+"""Key of the metadata: JSON, deflated in base64, with factors of channels, and by tensor name which
+of them apply."""
 
 
 def scaled_tensors(model: Model) -> frozenset[str]:
@@ -25,7 +27,9 @@ def scale_factors(model: Model) -> dict[str, NDArray[np.float64]]:
 
     Where channels are on other axes, the factors have the rank of the tensor and broadcast to it.
     """
-    found = json.loads(model.metadata.get(SCALED, "{}"))
+    if SCALED not in model.metadata:
+        return {}
+    found = json.loads(zlib.decompress(base64.b64decode(model.metadata[SCALED])))
     factors = [_decoded(text) for text in found.get("factors", [])]
     return {name: factors[i] for name, i in found.get("tensors", {}).items()}
 
@@ -41,7 +45,8 @@ def note_scaled(model: Model, factors: Mapping[str, NDArray[np.float64]]) -> Non
         together[name] = own * together.get(name, np.ones_like(own))
     texts: dict[str, int] = {}
     places = {name: texts.setdefault(_encoded(own), len(texts)) for name, own in together.items()}
-    model.metadata[SCALED] = json.dumps({"tensors": places, "factors": list(texts)})
+    text = json.dumps({"tensors": places, "factors": list(texts)})
+    model.metadata[SCALED] = base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _plain(factors: NDArray[np.float64]) -> NDArray[np.float64]:
