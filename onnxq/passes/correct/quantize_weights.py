@@ -35,13 +35,17 @@ class QuantizeWeights(Pass):
     Numerics
         Where the spec limits the sum of two codes, pairs that the kernel adds give up what
         exceeds it; where it is not known which meet, the channel's scale grows just enough. A
-        channel of zeros gets the largest scale of the others.
+        channel of zeros gets the largest scale of the others. Stochastic rounding goes up with the
+        probability of the part that is cut off: no bias, but more noise than to nearest.
 
     Source
-        Jacob et al. 2018; for pairs, Intel's description of VPMADDUBSW (16-bit saturation).
+        Jacob et al. 2018; for pairs, Intel's description of VPMADDUBSW (16-bit saturation). Gupta
+        et al. 2015, "Deep Learning with Limited Numerical Precision" (stochastic rounding).
 
     Attributes:
         method: minmax (no clipping) or mse (the clipping with the least squared error).
+        rounding: as the target rounds weights, or stochastic, for experiments.
+        seed: of stochastic rounding; the same one gives the same weights.
     """
 
     name: ClassVar[str] = "quantize-weights"
@@ -49,6 +53,8 @@ class QuantizeWeights(Pass):
     preserves: ClassVar[float | None] = 0.0
 
     method: Literal["minmax", "mse"] = "minmax"
+    rounding: Literal["target", "stochastic"] = "target"
+    seed: int = 0
 
     def run(self, model: Model, ctx: Context) -> None:
         weights = {
@@ -76,9 +82,17 @@ class QuantizeWeights(Pass):
                 qparams = qparams_from_range(low, high, spec)
             ctx.qparams[name] = qparams
             if isinstance(spec, QuantSpec) and name in weights:
-                ctx.integers[name] = weight_codes(value, qparams, spec)
+                ctx.integers[name] = weight_codes(self._moved(name, value, qparams), qparams, spec)
             else:
                 ctx.integers[name] = qparams.quantize(value)
+
+    def _moved(self, name: str, value: NDArray[Any], qparams: QParams) -> NDArray[Any]:
+        """*value*, moved by up to half a step where rounding to nearest is to be stochastic."""
+        if self.rounding == "target":
+            return value
+        noise = np.random.default_rng([self.seed, *name.encode()]).random(value.shape) - 0.5
+        scale, _ = qparams.along(value.ndim)
+        return np.asarray(value + noise * scale, value.dtype)
 
     def _one_scale(self, model: Model, ctx: Context, weights: set[str]) -> dict[str, QParams]:
         """By name of a weight, the parameters that all weights of its format have."""

@@ -56,6 +56,21 @@ def test_mse_is_never_worse() -> None:
     assert errors[1].sum() < errors[0].sum()
 
 
+def test_stochastic_rounding_has_no_bias() -> None:
+    wide = """g (float[1,9000] x) => (float[1,2] y) <float[9000,2] w> { [one] y = MatMul (x, w) }"""
+    w = np.full((9000, 2), [0.3, 6.7], np.float32)
+    w[0] = 127  # the scale is 1
+    rounded = []
+    for seed in (0, 0, 1):
+        options = f"{{rounding=stochastic,seed={seed}}}"
+        _, ctx = run(wide, RECIPE + options, weights={"w": w}, target="x86-vnni")
+        rounded.append(np.asarray(ctx.integers["w"])[1:])
+    assert set(np.unique(rounded[0]).tolist()) == {0, 1, 6, 7}
+    np.testing.assert_allclose(rounded[0].mean(axis=0), [0.3, 6.7], atol=0.02)
+    np.testing.assert_array_equal(rounded[0], rounded[1])
+    assert np.any(rounded[0] != rounded[2])
+
+
 def test_refusals() -> None:
     bad = WEIGHTS | {"w": np.full((2, 2, 1, 1), np.nan, np.float32)}
     with pytest.raises(OptionError, match="NaN or Inf"):
