@@ -16,7 +16,7 @@ def export(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="c, manifest (JSON, .npy, .mem), or scales for: tensorrt, aimet, ppq.",
+            help="c, manifest (JSON, .npy, .mem, .coe, .h), or scales for: tensorrt, aimet, ppq.",
         ),
     ],
     output: Annotated[

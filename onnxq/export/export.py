@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.errors import OutputError, UnknownNameError
+from onnxq.export.arrays import write_arrays
 from onnxq.export.c import Source, golden, write_c
 from onnxq.export.encodings import encoding_files
-from onnxq.export.manifest import add_golden, manifest, write_arrays
+from onnxq.export.manifest import add_golden, manifest
 from onnxq.graph import Model
 from onnxq.integer import Program, encode, lower
 from onnxq.report.qdq_form import qdq_form
@@ -86,7 +87,7 @@ def export(
         add_golden(described, vectors.codes, arrays)
     texts["manifest.json"] = json.dumps(described, indent=1) + "\n"
     with _writing(folder):
-        write_arrays(folder, arrays, memory=to == "manifest")
+        write_arrays(folder, arrays, designs=to == "manifest")
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
     return Exported(folder, program, source, vectors.frames)

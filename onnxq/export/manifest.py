@@ -1,4 +1,4 @@
-"""A program as data: ``manifest.json``, and one ``.npy`` (and ``.mem``) for each array.
+"""A program as data: ``manifest.json``, and the arrays that it names by file.
 
 What hardware designs and code of one's own need: integer weights, exponents, shifts, rounding,
 and golden vectors.
@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.export.arrays import Arrays
 from onnxq.integer.kinds import Conv, Gemm
 from onnxq.integer.program import Program, Step, Value
 
 SCHEMA = "onnxq-manifest/1"
-Arrays = dict[str, NDArray[Any]]
 
 
 def manifest(program: Program, name: str) -> tuple[dict[str, Any], Arrays]:
@@ -58,23 +57,6 @@ def add_golden(found: dict[str, Any], golden: Mapping[str, NDArray[Any]], arrays
         file = f"golden/{i:03d}.npy"
         arrays[file] = codes
         found["golden"][value] = file
-
-
-def write_arrays(folder: Path, arrays: Arrays, *, memory: bool) -> None:
-    """Write *arrays* under their names into *folder*; with *memory* as ``.mem`` beside, too."""
-    for file, values in arrays.items():
-        path = folder / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, values, allow_pickle=False)
-        if memory:
-            path.with_suffix(".mem").write_text(hexadecimal(values), encoding="ascii")
-
-
-def hexadecimal(values: NDArray[Any]) -> str:
-    """*values* as ``$readmemh`` of Verilog reads them: one a line, two's complement."""
-    bits = values.dtype.itemsize * 8
-    flat = values.reshape(-1).astype(np.int64) & ((1 << bits) - 1)
-    return "".join(f"{v:0{bits // 4}x}\n" for v in flat.tolist())
 
 
 def _layer(program: Program, index: int, step: Step, arrays: Arrays) -> dict[str, Any]:

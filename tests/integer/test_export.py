@@ -77,6 +77,27 @@ def test_memory_files_hold_the_same_codes(residual: Path, tmp_path: Path) -> Non
         assert {len(x) for x in lines} == {codes.itemsize * 2}
         unsigned = np.array([int(x, 16) for x in lines], f"uint{codes.itemsize * 8}")
         np.testing.assert_array_equal(unsigned.view(codes.dtype), codes)
+        head, body = file.with_suffix(".coe").read_text().split("vector=\n")
+        assert head == "memory_initialization_radix=16;\nmemory_initialization_"
+        assert body == ",\n".join(lines) + ";\n"
+
+
+@needs_cc
+def test_the_header_holds_the_same_weights(residual: Path, tmp_path: Path) -> None:
+    export(Model.load(residual), "manifest", tmp_path / "m")
+    found = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    weight = np.load(tmp_path / "m" / found["layers"][-1]["weight"])
+    name = f"layer_{len(found['layers']) - 1:03d}_weight"
+    program = tmp_path / "sum.c"
+    program.write_text(f"""#include "m/weights.h"
+int main(void) {{
+    int sum = 0;
+    for (unsigned i = 0; i < sizeof {name}; i++) sum += {name}[i] * (int)(i % 5);
+    return sum != {int((weight.reshape(-1).astype(int) * (np.arange(weight.size) % 5)).sum())};
+}}
+""")
+    subprocess.run(["cc", "-std=c99", program, "-o", tmp_path / "sum"], check=True)
+    subprocess.run([tmp_path / "sum"], check=True)
 
 
 def test_golden_vectors_from_samples(tmp_path: Path) -> None:
