@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from onnxq.graph import Model
@@ -39,7 +39,8 @@ class Look:
 def look(work: Model, original: Model, ctx: Context, providers: Sequence[Provider]) -> Look:
     """Load *work* as it will be deployed; costs are those of *original*, before Q/DQ.
 
-    Targets that are CPUs are looked at as such, whatever *providers* calibrated.
+    Targets that are CPUs are looked at as such, whatever *providers* calibrated. Hardware that has
+    integers alone computes every node with them, whatever ONNX Runtime does.
 
     Raises:
         UnsupportedModelError: ONNX Runtime cannot load the model.
@@ -49,7 +50,24 @@ def look(work: Model, original: Model, ctx: Context, providers: Sequence[Provide
     int8, providers = (kernels_for_int8(ctx.target), ()) if cpu else (None, providers)
     run = optimized(proto, providers, int8=int8)
     costs = {n.name: macs(n, ctx) for n in original.nodes() if n.outputs}
-    return Look(kernels_in(proto.graph, run.graph), cover(proto, run, costs, providers, int8=int8))
+    found = cover(proto, run, costs, providers, int8=int8)
+    if ctx.target.integer is None or not ctx.plan.nodes:
+        return Look(kernels_in(proto.graph, run.graph), found)
+    rules = ctx.target.rules
+    kernels = {n.name: rules[n.op].kernel for n in original.nodes() if n.name in ctx.plan.nodes}
+    return Look(kernels, _with_integers(found, kernels, ctx))
+
+
+def _with_integers(found: Coverage, kernels: Mapping[str, str], ctx: Context) -> Coverage:
+    """*found* for hardware without floating point: what is not left to the host is integers."""
+    host = {*ctx.plan.kept_float, *ctx.plan.excluded}
+    nodes = [
+        replace(n, kind="integer", runs_as=kernels.get(n.node, n.op_type))
+        if n.kind in ("around", "float") and n.node not in host
+        else n
+        for n in found.nodes
+    ]
+    return replace(found, nodes=tuple(nodes), unfused=(), hazards=(), exposed=())
 
 
 def unfused(found: Look, ctx: Context) -> dict[str, str]:
@@ -109,10 +127,18 @@ def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
 
 
 def notes(found: Look, ctx: Context) -> list[str]:
-    """What is worth knowing of CPUs other than the one that was planned for.
+    """What is worth knowing of how other hardware than the target runs the result.
 
-    Weights whose codes come from training are not restricted to what is safe there.
+    Weights whose codes come from training are not restricted to what is safe on other CPUs.
     """
+    integer = ctx.target.integer
+    if integer is not None:
+        how = integer.rounding.value.replace("-", " ")
+        return [
+            f"errors are those of {ctx.target.name}'s integers, rounded {how}; ONNX Runtime rounds "
+            "ties to even, and what it makes of this file can differ: 'onnxq verify' says how "
+            "much, and a model made with --format simulate computes the integers there"
+        ]
     count = len(found.coverage.exposed)
     if not count:
         return []

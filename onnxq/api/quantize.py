@@ -284,7 +284,8 @@ def quantize(
     warn(ctx, found, work)
     described = run.facts()
     describe(work, limits, steps, profile, described)
-    note(work, found, f"onnxruntime {versions()['onnxruntime']}")
+    runtime = f"onnxruntime {versions()['onnxruntime']}"
+    note(work, found, runtime if profile.integer is None else f"integers of {profile.name}")
     notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
     notes += [*run.notes(), *left_out, *said(steps, profile), *portability(found, ctx)]
     notes += trained.notes(ctx)

@@ -100,6 +100,23 @@ def test_what_cannot_run_is_refused_before_anything_is_made(tmp_path: Path) -> N
         made(overrides=ranges)
 
 
+def test_the_report_is_about_the_hardware_and_not_about_onnx_runtime() -> None:
+    report = quantize(parse(NET), data=DATA, target="fpga-pow2", report_detail="basic").report
+    summary = report["summary"]
+    assert summary["integer_macs_percent"] == summary["integer_nodes_percent"] == 100
+    assert {e["kernel"] for e in report["layers"] if e["node"] == "conv"} == {"integer Conv"}
+    assert report["unfused"] == report["hazards"] == report["saturation"] == []
+    (note,) = (n for n in report["notes"] if "fpga-pow2's integers, rounded half up" in n)
+    assert "onnxq verify" in note and "--format simulate" in note
+    net = NET.replace("[mean] n = Glob", "[curve] o = Exp(m)  [mean] n = Glob").replace(
+        "Pool(m)", "Pool(o)"
+    )
+    options = {"target": "fpga-pow2", "report_detail": "basic", "exclude": ("curve",)}
+    split = quantize(parse(net), data=DATA, **options).report["summary"]
+    assert split["coverage"]["float_nodes"] + split["coverage"]["around_nodes"] >= 1
+    assert split["integer_nodes_percent"] < 100
+
+
 def test_options_that_the_target_cannot_follow() -> None:
     with pytest.raises(OptionError, match="--rounding has no effect: target x86"):
         made(target="x86", rounding="floor")
