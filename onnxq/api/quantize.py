@@ -53,6 +53,7 @@ def quantize(
     asymmetric: bool = False,
     weight_method: str | None = None,
     tables: str | None = None,
+    mix_bits: float | None = None,
     format: str = "qdq",  # noqa: A002 (the name is fixed)
     exclude: Sequence[str] = (),
     exclude_from: str | PathLike[str] | None = None,
@@ -106,6 +107,8 @@ def quantize(
         weight_method: in mode weights, how scales and codes are chosen: ``"rtn"``, ``"mse"``,
             ``"hqq"``, or on samples ``"gptq"``, ``"awq"`` or ``"awq+gptq"``; None: the recipe's.
         tables: in mode weights, the number format of embeddings, int8 by default.
+        mix_bits: in mode weights, the percentage of weights that get 8 bits where fewer are
+            asked for: those whose rounding makes most noise at the outputs.
         format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside),
             ``"qoperator"`` (operators on codes, without floats between layers) or ``"simulate"``
             (what a target without floating point computes, in explicit arithmetic, bit for bit).
@@ -173,8 +176,9 @@ def quantize(
     left_out: list[str] = []
     untaught = keep_scales and data is None and not random_data
     if mode == "static":
-        only = {"block": block, "asymmetric": asymmetric, "tables": tables}
-        refuse(mode, only | {"weight_method": weight_method}, profile, data)
+        only: dict[str, object] = {"block": block, "asymmetric": asymmetric, "tables": tables}
+        only |= {"weight_method": weight_method, "mix_bits": mix_bits}
+        refuse(mode, only, profile, data)
         changes = Changes(
             calibration=calibration,
             weights=weights,
@@ -208,7 +212,7 @@ def quantize(
         refuse(mode, useless, profile, data)
         wanted = WeightOptions(
             weights=weights, granularity=granularity, block=block, asymmetric=asymmetric,
-            method=weight_method, tables=tables, exclude=excluded,
+            method=weight_method, tables=tables, mix_bits=mix_bits, exclude=excluded,
             domains=domains if mode == "weights" else None,
         )  # fmt: skip
         steps = changed(Recipe.resolve(recipe), wanted)

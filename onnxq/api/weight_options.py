@@ -11,6 +11,7 @@ from onnxq.passes.correct.round_weights_second_order import RoundWeightsSecondOr
 from onnxq.passes.emit.store_weights import StoreWeights
 from onnxq.passes.equalize.protect_salient_channels import ProtectSalientChannels
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
+from onnxq.passes.plan.mix_weight_bits import MixWeightBits
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.pipeline import Pass, Recipe, Stage
 from onnxq.quant import DType, number_format
@@ -35,6 +36,7 @@ class WeightOptions:
         method: how scales and codes are chosen, one of ``METHODS``.
         tables: format of codes of embeddings.
         domains: ``"microsoft"`` for operators of ONNX Runtime that read codes.
+        mix_bits: the percentage of weights that may have 8 bits where fewer are asked for.
         exclude: patterns of nodes that stay in float.
     """
 
@@ -45,6 +47,7 @@ class WeightOptions:
     method: str | None = None
     tables: str | None = None
     domains: str | None = None
+    mix_bits: float | None = None
     exclude: tuple[str, ...] = ()
 
 
@@ -59,14 +62,18 @@ def changed(recipe: Recipe, options: WeightOptions) -> Recipe:
     planned = any(isinstance(p, PlanWeights) for p in passes)
     if options.method is not None and planned:
         passes = _with_method(passes, options.method)
-    if (values or options.method) and not planned:
-        given = ", ".join([*values, *(["method"] if options.method else [])])
+    asked = {**values, "weight_method": options.method, "mix_bits": options.mix_bits}
+    given = ", ".join(name for name, value in asked.items() if value is not None)
+    if given and not planned:
         raise OptionError(f"option {given} has no effect: the recipe has no pass 'plan-weights'")
     for place, one in enumerate(passes):
         known = {f.name for f in fields(one)} if one.name in _TAKES else set()
         own = {k: v for k, v in values.items() if k in known}
         passes[place] = replace(one, **own) if own else one
     _check_integers(passes)
+    if options.mix_bits is not None:
+        after = [i + 1 for i, p in enumerate(passes) if isinstance(p, PlanWeights)]
+        passes.insert(after[0], MixWeightBits(percent=options.mix_bits))
     if options.exclude:
         first = next((i for i, p in enumerate(passes) if p.stage is Stage.PLAN), len(passes))
         passes.insert(first, ExcludeNodes(patterns=options.exclude))

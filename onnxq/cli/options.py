@@ -64,6 +64,13 @@ Tables = Annotated[
         help="In mode weights: format of embeddings; default: int8.",
     ),
 ]  # fmt: skip
+MixBits = Annotated[
+    float | None,
+    typer.Option(
+        "--mix-bits", metavar="PERCENT", rich_help_panel="What to make",
+        help="In mode weights: share of weights that get 8 bits where fewer are asked for.",
+    ),
+]  # fmt: skip
 Granularity = Annotated[
     str | None,
     typer.Option(

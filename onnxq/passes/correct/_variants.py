@@ -20,8 +20,8 @@ from onnxq.pipeline import Context
 from onnxq.pipeline.macs import macs
 from onnxq.quant import QParams
 
-Variant = Mapping[str, QParams]
-"""By tensor, how it is rounded."""
+Variant = Mapping[str, QParams | NDArray[Any]]
+"""By tensor, how it is rounded; or, of a constant, the values that it becomes."""
 _FOUND, _ONE, _LEAST = "onnxq_noise", "onnxq_one", "onnxq_least"
 _NODES, _BYTES = 3000, 1 << 27
 """Most nodes, and bytes of weights they read, of the variants that run at once."""
@@ -59,6 +59,21 @@ class Bench:
         before = tuple(n for n in proto.graph.node if any(o in last for o in n.output))
         work = {n.name: macs(n, ctx) or 0 for n in model.graph.nodes}
         return cls(proto, ends, before, work)
+
+    @classmethod
+    def at_outputs(cls, model: Model, ctx: Context) -> Bench:
+        """*model*, compared at its own outputs, those in float."""
+        proto = model.to_proto()
+        kind = onnx.TensorProto.FLOAT
+        ends = [o.name for o in proto.graph.output if o.type.tensor_type.elem_type == kind]
+        needed, before = set(ends), []
+        for node in reversed(proto.graph.node):
+            if not needed.isdisjoint(node.output):
+                needed.update(node.input)
+                before.append(node)
+        work = {n.name: macs(n, ctx) or 0 for n in model.graph.nodes}
+        written = {o for n in before for o in n.output}
+        return cls(proto, tuple(e for e in ends if e in written), tuple(before[::-1]), work)
 
     @property
     def blind(self) -> str:
@@ -151,8 +166,11 @@ def drop(graph: onnx.GraphProto, kept: Sequence[onnx.NodeProto]) -> None:
     del graph.value_info[:]
 
 
-def rounded(graph: onnx.GraphProto, tensor: str, q: QParams, prefix: str) -> str:
-    """*tensor* after a round trip through its codes, in plain arithmetic."""
+def rounded(graph: onnx.GraphProto, tensor: str, q: QParams | NDArray[Any], prefix: str) -> str:
+    """*tensor* after a round trip through its codes, in plain arithmetic; or the values *q*."""
+    if not isinstance(q, QParams):
+        graph.initializer.append(numpy_helper.from_array(q, prefix + tensor))
+        return prefix + tensor
     zero, base = int(q.zero_point), f"{prefix}{tensor}__"
     for name, value in (("scale", q.scale), ("low", q.qmin - zero), ("high", q.qmax - zero)):
         constant = numpy_helper.from_array(np.array(value, np.float32), base + name)
