@@ -21,7 +21,7 @@ from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
-from onnxq.api.weight_options import WeightOptions, changed, refuse_formats
+from onnxq.api.weight_options import WeightOptions, changed
 from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
@@ -104,11 +104,10 @@ def quantize(
             one scale for all weights, and one for all activations.
         block: in mode weights, how many values share a scale; 0 for whole rows.
         asymmetric: in mode weights, whether each scale has a zero point of its own.
-        weight_method: in mode weights, how scales and codes are chosen: ``"rtn"``, ``"mse"``,
-            ``"hqq"``, or on samples ``"gptq"``, ``"awq"`` or ``"awq+gptq"``; None: the recipe's.
-        tables: in mode weights, the number format of embeddings, int8 by default.
-        mix_bits: in mode weights, the percentage of weights that get 8 bits where fewer are
-            asked for: those whose rounding makes most noise at the outputs.
+        weight_method: in mode weights, how codes are chosen: ``"rtn"``, ``"mse"``, ``"hqq"``, or
+            on samples ``"gptq"``, ``"awq"`` or ``"awq+gptq"``; None: the recipe's.
+        tables: number format of embeddings there, int8 by default.
+        mix_bits: percentage of weights that get 8 bits there, those that few bits hurt most.
         format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside),
             ``"qoperator"`` (operators on codes, without floats between layers) or ``"simulate"``
             (what a target without floating point computes, in explicit arithmetic, bit for bit).
@@ -136,9 +135,8 @@ def quantize(
         input_range: by name of an input, its smallest and largest value, for these two; standard
             normal values are assumed where it is not given.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
-        domains: whose operators ``"qoperator"`` and mode dynamic may use: ``"microsoft"`` (ONNX's
-            and those of ONNX Runtime, the default) or ``"standard"`` (ONNX's alone, the default
-            of mode weights).
+        domains: whose operators qoperator and other modes may use: ``"microsoft"`` (ONNX Runtime's
+            too, the default) or ``"standard"`` (ONNX's alone, the default of mode weights).
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -176,22 +174,14 @@ def quantize(
     left_out: list[str] = []
     untaught = keep_scales and data is None and not random_data
     if mode == "static":
-        only: dict[str, object] = {"block": block, "asymmetric": asymmetric, "tables": tables}
-        only |= {"weight_method": weight_method, "mix_bits": mix_bits}
-        refuse(mode, only, profile, data)
+        only = {"block": block, "asymmetric": asymmetric, "tables": tables, "mix_bits": mix_bits}
+        refuse(mode, {**only, "weight_method": weight_method}, profile, data)
         changes = Changes(
-            calibration=calibration,
-            weights=weights,
-            activations=activations,
-            granularity=granularity,
-            format=format,
-            exclude=excluded,
-            overrides=None if overrides is None else str(overrides),
-            io_dtype=io_dtype,
-            domains=domains,
-            latency_aware=latency_aware,
+            calibration=calibration, weights=weights, activations=activations, exclude=excluded,
+            granularity=granularity, format=format, io_dtype=io_dtype, domains=domains,
+            overrides=None if overrides is None else str(overrides), latency_aware=latency_aware,
             costs=costs_from(costs, profile, progress),
-        )
+        )  # fmt: skip
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
         if keep_scales:
@@ -215,8 +205,7 @@ def quantize(
             method=weight_method, tables=tables, mix_bits=mix_bits, exclude=excluded,
             domains=domains if mode == "weights" else None,
         )  # fmt: skip
-        steps = changed(Recipe.resolve(recipe), wanted)
-        refuse_formats(steps, profile)
+        steps = changed(Recipe.resolve(recipe), wanted, profile)
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
@@ -241,8 +230,8 @@ def quantize(
         call = Call(steps, planned_for, limits, effort, timed, chosen, progress)
         result = without_ranges(work, run, call)
         if state and run is not None:
-            steps_seen = run.report_feeds()
-            add_states(result.report, untouched, result.model, steps_seen, state, chosen)
+            feeds = run.report_feeds()
+            add_states(result.report, untouched, result.model, feeds, state, chosen)
         demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
         return result
     bytes_float = work.message_bytes()
@@ -306,8 +295,7 @@ def quantize(
         progress.stage("bench")
         add_speed(report, original if keep_scales else untouched, work, run.report_feeds(), chosen)
     if detail == "full" and errors.isolated is not None and ctx.plan.nodes:
-        effort = Effort(EFFECTS_S, metric)
-        advise(report, errors.isolated, kept, effort=effort, providers=chosen)
+        advise(report, errors.isolated, kept, effort=Effort(EFFECTS_S, metric), providers=chosen)
     result = Result(work, report, original, ctx)
     demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
     return result

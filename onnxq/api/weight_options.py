@@ -51,8 +51,8 @@ class WeightOptions:
     exclude: tuple[str, ...] = ()
 
 
-def changed(recipe: Recipe, options: WeightOptions) -> Recipe:
-    """*recipe* with *options* put into its passes.
+def changed(recipe: Recipe, options: WeightOptions, target: Target) -> Recipe:
+    """*recipe* for *target* with *options* put into its passes.
 
     Raises:
         OptionError: the recipe stores no weights, or an option cannot be met.
@@ -77,16 +77,17 @@ def changed(recipe: Recipe, options: WeightOptions) -> Recipe:
     if options.exclude:
         first = next((i for i, p in enumerate(passes) if p.stage is Stage.PLAN), len(passes))
         passes.insert(first, ExcludeNodes(patterns=options.exclude))
+    _refuse_formats(passes, target)
     return Recipe(tuple(passes), recipe.name)
 
 
-def refuse_formats(recipe: Recipe, target: Target) -> None:
-    """Stop where the runtime of *target* is known not to load what *recipe* would write.
+def _refuse_formats(passes: list[Pass], target: Target) -> None:
+    """Stop where the runtime of *target* is known not to load what *passes* would write.
 
     Raises:
         OptionError: names the format or the operators, and what can be done.
     """
-    for one in recipe.passes:
+    for one in passes:
         microsoft = isinstance(one, StoreWeights) and one.domains == "microsoft"
         if microsoft and "com.microsoft" not in target.domains:
             raise OptionError(
