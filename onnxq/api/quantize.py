@@ -119,9 +119,8 @@ def quantize(
         statistics: a file of measured statistics, reused where it fits, else written. Passes that
             run the model for more than statistics are left out then, and the report says so.
         report_data: samples for the report, instead of those held out from *data*.
-        state: by input, the output that is fed into it in the next step, for streaming and
-            recurrent models; the data then holds the other inputs, its samples in order, and
-            states begin as zeros.
+        state: by input, the output that is fed into it in the next step; the data then holds the
+            other inputs, its samples in order, and states begin as zeros.
         report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also
             each layer's isolated error, where it comes from, and statistics of tensors, which
             takes about ten times as long as running the float model on the samples. ``"full"``:
@@ -150,9 +149,8 @@ def quantize(
             instead of taking them back to float.
         latency_aware: leave in float what a table of kernel costs, conversions included, says is
             slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
-        costs: where such a table comes from: ``"target"``, the same on every machine, or
-            ``"measured"``: this machine's kernels, measured once (up to half a minute) and kept
-            in the user's cache. The report says which.
+        costs: where such a table is from: ``"target"``, the same on every machine, or
+            ``"measured"``: this machine's kernels, measured once (half a minute) and kept.
         bench: time *model* and the result in turn for a few seconds (``report["bench"]``), and
             warn where the result is slower.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
@@ -230,8 +228,8 @@ def quantize(
         call = Call(steps, planned_for, limits, effort, timed, chosen, progress)
         result = without_ranges(work, run, call)
         if state and run is not None:
-            feeds = run.report_feeds()
-            add_states(result.report, untouched, result.model, feeds, state, chosen)
+            seen = run.report_feeds()
+            add_states(result.report, untouched, result.model, seen, state, chosen)
         demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
         return result
     bytes_float = work.message_bytes()

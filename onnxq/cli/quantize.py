@@ -7,10 +7,8 @@ from pathlib import Path
 from onnxq.cli.options import (
     Activations,
     AsJson,
-    Asymmetric,
     Bench,
     BiasBits,
-    Block,
     Calibration,
     CostsFrom,
     Data,
@@ -28,7 +26,6 @@ from onnxq.cli.options import (
     LatencyAware,
     MaxOpset,
     MinSqnr,
-    MixBits,
     Mode,
     ModelFile,
     OutputFile,
@@ -49,11 +46,10 @@ from onnxq.cli.options import (
     Simulate,
     State,
     Statistics,
-    Tables,
     Target,
-    WeightMethod,
     Weights,
 )
+from onnxq.cli.weight_options import Asymmetric, Block, MixBits, Tables, WeightMethod
 
 
 def quantize(
