@@ -23,15 +23,22 @@ def bench(
         str | None, typer.Option(metavar="S", help="For images, as in 'quantize'.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Threads; default: all cores.")
-    ] = None,
+        str, typer.Option(metavar="N,N", help="Threads, or several counts; default: all cores.")
+    ] = "",
     seconds: Annotated[
         float, typer.Option(metavar="S", min=0, help="How long to measure, about.")
     ] = 10.0,
     rounds: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Rounds, instead of seconds.")
     ] = None,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Samples in a run.")] = 1,
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N",
+            help="Samples in a run, or several counts; default: the model's, where it is fixed, "
+            "else 1.",
+        ),
+    ] = "",
     providers: Annotated[
         str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")
     ] = "",
@@ -46,15 +53,16 @@ def bench(
     """Time a float model and quantized ones in turn.
 
     Each round runs every model once, in changing order, so that whatever else the machine does
-    meets all of them. The speed is the median of the ratios within rounds.
+    meets all of them. The speed is the median of the ratios within rounds. With several threads or
+    batches, each is measured with each, in a part of the time.
     """
     from onnxq.calibrate.random_data import random_data
     from onnxq.calibrate.sources import open_data
     from onnxq.cli.console import out, write_json
     from onnxq.errors import OptionError
     from onnxq.graph import Model
-    from onnxq.report.bench.feeds import BATCHES, batches
-    from onnxq.report.bench.run import Effort, demand
+    from onnxq.report.bench.feeds import BATCHES, batches, fixed_batch
+    from onnxq.report.bench.run import SCHEMA, Effort, demand
     from onnxq.report.bench.run import bench as run_bench
     from onnxq.report.bench.terminal import render
     from onnxq.runtime.providers import parse_providers
@@ -67,18 +75,40 @@ def bench(
     if len(models) < len(paths):
         raise OptionError("a model is given twice", hint="name each file once")
     inputs = Session(next(iter(models.values())), chosen, optimize=False).inputs
-    if data is None:
-        source = random_data(inputs, samples=BATCHES * batch, seed=seed)
-    else:
-        source = open_data(data, inputs, preprocess, seed)
-    found = run_bench(
-        models, batches(source, inputs, batch), batch=batch, threads=threads, providers=chosen,
-        effort=Effort(rounds=rounds, seconds=seconds),
-    )  # fmt: skip
-    found["data"] = "random numbers" if data is None else data
+    sizes = counts(batch, "--batch") or [fixed_batch(inputs) or 1]
+    used: list[int] | list[None] = counts(threads, "--threads") or [None]
+    wanted = [(size, count) for size in sizes for count in used]
+    measured = []
+    for size, count in wanted:
+        if data is None:
+            source = random_data(inputs, samples=BATCHES * size, seed=seed)
+        else:
+            source = open_data(data, inputs, preprocess, seed)
+        found = run_bench(
+            models, batches(source, inputs, size), batch=size, threads=count, providers=chosen,
+            effort=Effort(rounds=rounds, seconds=seconds / len(wanted)),
+        )  # fmt: skip
+        found["data"] = "random numbers" if data is None else data
+        measured.append(found)
+        if not json:
+            render(measured[-1], out(), profiles=len(wanted) == 1)
     if json:
-        write_json(found)
-    else:
-        render(found, out())
+        several = {"schema": SCHEMA, "settings": measured}
+        write_json(several if len(wanted) > 1 else measured[0])
     if require_speedup is not None:
-        demand(found, require_speedup)
+        for found in measured:
+            demand(found, require_speedup)
+
+
+def counts(text: str, option: str) -> list[int]:
+    """The numbers of *text*, such as ``1,8``.
+
+    Raises:
+        OptionError: *option* is given something else.
+    """
+    from onnxq.errors import OptionError
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise OptionError(f"{option} {text}: whole numbers from 1 on", hint=f"{option} 1,8")
+    return [int(part) for part in parts]

@@ -49,6 +49,8 @@ def plan_kernels(model: Model, ctx: Context) -> None:
             _plan(node, rule, ends[i], chosen, outputs, ctx)
     _read_through(model, outputs, ctx)
     _share_joins(model, ctx)
+    if ctx.target.pads_codes:
+        _center_padded(model, ctx)
 
 
 def _plan(
@@ -98,6 +100,19 @@ def _plan(
         tuple(n.name for n in end.nodes),
         None if adds is None else (adds[0].name, adds[1]),
     )
+
+
+def _center_padded(model: Model, ctx: Context) -> None:
+    """Give tensors that are padded a zero point of 0: where their codes are, 0 is put in."""
+    tensors = ctx.plan.tensors
+    for node in model.graph.nodes:
+        if node.op != "Pad":
+            continue
+        name = node.inputs[0].name
+        while isinstance(spec := tensors.get(name), Shared):
+            name = spec.with_
+        if isinstance(spec, QuantSpec) and spec.dtype.signed:
+            tensors[name] = replace(spec, symmetric=True)
 
 
 def _read_through(model: Model, outputs: set[int], ctx: Context) -> None:

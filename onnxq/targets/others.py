@@ -60,4 +60,5 @@ GENERIC = replace(
     clips_codes=False,
     signed_scales=False,
     domains=(),
+    pads_codes=True,
 )

@@ -119,6 +119,8 @@ class Target:
             kernels beside stay whole. Where not, values are clipped in front of QuantizeLinear.
         rounds_float_weights: its runtime rounds constant float weights of a layer between
             DequantizeLinear and QuantizeLinear to integers of its own.
+        pads_codes: a runtime of it moves a Pad in front of DequantizeLinear and puts in the code 0,
+            so that signed tensors that are padded need a zero point of 0.
         lacks: by precision (see ``PRECISIONS``), why a layer cannot have it.
     """
 
@@ -138,4 +140,5 @@ class Target:
     signed_scales: bool = False
     clips_codes: bool = False
     rounds_float_weights: bool = False
+    pads_codes: bool = False
     lacks: Mapping[str, str] = field(default_factory=dict)

@@ -138,12 +138,15 @@ def measured(
             key: {"error": worker.error} if worker.error else {} for key, worker in workers.items()
         }
         running = {key: worker for key, worker in workers.items() if not worker.error}
-        for key, row in scored(name, running, limit).items():
+        scores, samples = scored(name, running, limit)
+        for key, row in scores.items():
             rows[key] |= row
         quick = {k: w for k, w in running.items() if k[1] != SLOW and "error" not in rows[k]}
         for key, milliseconds in timed(name, quick).items():
             rows[key]["ms"] = round(milliseconds, 3)
-    found: dict[str, Any] = {"metric": entries()[name]["metric"], "files": {}}
+    found: dict[str, Any] = {
+        "metric": entries()[name]["metric"], "samples": samples, "files": {},
+    }  # fmt: skip
     for (file, runtime), row in rows.items():
         base = rows.get(("float", runtime), {}).get("ms")
         if base and "ms" in row:
@@ -157,12 +160,14 @@ Key = tuple[str, str]
 
 def scored(
     name: str, workers: Mapping[Key, Worker], limit: int | None
-) -> dict[Key, dict[str, Any]]:
-    """The zoo's metric and the SQNR, against the float file in ONNX Runtime."""
+) -> tuple[dict[Key, dict[str, Any]], int]:
+    """The zoo's metric and the SQNR, against the float file in ONNX Runtime; and of how many."""
     zoo, task = _task(name)
     scores = {key: (task.score(), zoo.Noise()) for key in workers}
     errors: dict[Key, str] = {}
+    samples = 0
     for number, sample in enumerate(task.evaluation(limit)):
+        samples += sample.size
         floating = _outputs(workers["float", "onnxruntime"], sample)
         reference = task.scored(sample, floating)
         for key, worker in workers.items():
@@ -185,7 +190,7 @@ def scored(
         rows[key] = {"sqnr_db": round(decibels, 2) if math.isfinite(decibels) else None}
         if key[1] != SLOW:
             rows[key]["metric"] = round(next(iter(score.result().values())), 3)
-    return rows
+    return rows, samples
 
 
 def _task(name: str) -> tuple[Any, Any]:
@@ -232,7 +237,8 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " --: |" * len(runtimes)]
     for name, network in result["networks"].items():
         for file, rows in network["files"].items():
-            title = f"`--target {file}`" if file != "float" else f"float, {network['metric']}"
+            title = f"float, {network['metric']} of {network['samples']}"
+            title = title if file == "float" else f"`--target {file}`"
             cells = [f"**{name}**" if file == "float" else "", title]
             cells += [_cell(rows.get(runtime), file) for runtime in runtimes]
             lines.append(f"| {' | '.join(cells)} |")

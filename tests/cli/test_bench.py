@@ -45,6 +45,35 @@ def test_for_machines(folder, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["data"] == "random numbers"
 
 
+def test_batches_and_threads(folder, capsys) -> None:
+    base = ["bench", "a.onnx", "b.onnx", "--rounds", "4", "--batch", "1,3", "--threads", "1,2"]
+    assert run([*base, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    settings = [(s["batch"], s["threads"]) for s in found["settings"]]
+    assert settings == [(1, 1), (1, 2), (3, 1), (3, 2)]
+    for setting in found["settings"]:
+        for entry in setting["models"]:
+            most = 2 * setting["batch"] / (entry["p50_ms"] / 1e3)
+            assert most / 20 < entry["throughput_per_s"] < most
+    assert run(base) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "batch 3, 2 threads" in text and "Where the time goes" not in text
+
+
+def test_a_batch_that_the_model_fixes(folder, capsys) -> None:
+    proto = onnx.load("b.onnx")
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(proto, "fixed.onnx")
+    for models, options in (
+        (["fixed.onnx", "b.onnx"], []), (["a.onnx", "fixed.onnx"], ["--batch", "4"]),
+        (["fixed.onnx", "a.onnx"], ["--batch", "4"]),
+    ):  # fmt: skip
+        assert run(["bench", *models, "--rounds", "4", "--json", *options]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["batch"] == 4
+    assert run(["bench", "fixed.onnx", "b.onnx", "--rounds", "4", "--batch", "3"]) == 2
+
+
 def test_the_table_fits_eighty_columns(folder, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     long = "a-network-with-quite-a-long-name.balanced.int8.onnx"
@@ -62,6 +91,8 @@ def test_the_table_fits_eighty_columns(folder, capsys, monkeypatch) -> None:
         (["a.onnx", "none.onnx"], 2, "none.onnx"),
         (["a.onnx", "a.onnx"], 2, "given twice"),
         (["a.onnx", "b.onnx", "--data", "none.npz"], 2, "none.npz"),
+        (["a.onnx", "b.onnx", "--threads", "0"], 2, "whole numbers from 1 on"),
+        (["a.onnx", "b.onnx", "--batch", "many"], 2, "--batch many"),
         (["a.onnx", "b.onnx", "--require-speedup", "1000"], 4, "below the 1000 required"),
     ],
 )

@@ -18,18 +18,27 @@ Feed = Mapping[str, NDArray[Any]]
 BATCHES = 4
 
 
+def fixed_batch(inputs: Sequence[InputInfo]) -> int | None:
+    """The first dimension of the first input with dimensions, where it is fixed."""
+    first = next((i.shape[0] for i in inputs if i.shape), None)
+    return first if isinstance(first, int) else None
+
+
 def batches(
     samples: Iterable[Feed], inputs: Sequence[InputInfo], batch: int
 ) -> list[dict[str, NDArray[Any]]]:
     """Up to ``BATCHES`` batches of *batch* samples; of few samples, some are taken again.
 
-    A sample of several rows counts as one. Inputs whose first dimension is fixed, and those
+    A sample of several rows counts as one, but where *batch* is the fixed first dimension of the
+    inputs: then each is a batch already. Inputs whose first dimension is fixed, and those
     without dimensions, are handed on as they are.
 
     Raises:
         OptionError: no input has a free first dimension, and *batch* is not 1.
         DataError: there is no sample.
     """
+    whole = batch > 1 and fixed_batch(inputs) == batch
+    batch = 1 if whole else batch
     found = [dict(f) for f in islice(samples, BATCHES * batch)]
     if not found:
         raise DataError("there is no sample to run the models on")

@@ -16,12 +16,12 @@ from onnxq.report.units import count_text, middle
 MOST = 8
 
 
-def render(found: Mapping[str, Any], console: Console) -> None:
-    """Write *found*, of the schema ``onnxq-bench/1``, to *console*."""
+def render(found: Mapping[str, Any], console: Console, *, profiles: bool = True) -> None:
+    """Write *found*, of the schema ``onnxq-bench/1``, to *console*; with *profiles* or without."""
     console.print(Text(setting(found), style="dim"))
     console.print(Padding(models(found["models"]), (1, 0, 0, 0)))
     for entry in found["models"][1:]:
-        if entry.get("operators"):
+        if profiles and entry.get("operators"):
             first = found["models"][0]["name"]
             console.print(Padding(operators(first, entry), (1, 0, 0, 0)))
     for text in found["warnings"]:

@@ -92,7 +92,7 @@ def test_models_run_as_said(proto: onnx.ModelProto, tmp_path: Path) -> None:
         assert (precision == "f32") is bool(problems), problems
 
 
-SHORTCUT = """g (float[1,4,8,8] x) => (float[1,6,4,4] y) <
+SHORTCUT = """g (float[N,4,8,8] x) => (float[N,6,4,4] y) <
     float[4,4,3,3] w, float[6,4,3,3] v, float[6,6,1,1] u,
     int64[2] axes = {2, 3}, int64[2] zeros = {0, 0}, int64[2] alls = {99, 99},
     int64[2] two = {2, 2},
