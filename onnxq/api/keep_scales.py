@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +27,6 @@ from onnxq.passes.plan.lift_fake_quantization import LiftFakeQuantization
 from onnxq.pipeline import Context, Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import INT8, UINT8, Fixed, QParams, QuantSpec, Shared
 
-__all__ = [
-    "compare_without_rounding", "demand_trained", "expand_quant_nodes", "notes", "opening",
-    "simulated", "with_trained",
-]  # fmt: skip
 CompareArrays = Callable[[Model], dict[str, NDArray[np.generic]]]
 _CHOSEN_BY_TRAINING = frozenset({
     "correct-biases", "correct-biases-empirical", "keep-gated-depthwise", "keep-output-layers",
@@ -108,16 +104,13 @@ def simulated(original: Model, ctx: Context) -> Model | None:
     return model
 
 
-def demand_trained(ctx: Context, model: Model) -> None:
-    """Stop where trained scales were asked for and there are none, or there are codes beside them.
+def prepare(model: Model) -> None:
+    """Write what only training tools have as standard operators, in place.
 
     Raises:
-        OptionError: the model has no fake quantization.
-        UnsupportedModelError: it holds operators on codes.
+        UnsupportedModelError: the model computes on codes, or a Quant node cannot be read.
     """
-    if not ctx.trained.read:
-        return
-    found = [n for n in model.nodes() if on_codes(n)]
+    found = [n for n in model.nodes() if _on_codes(n)]
     if found:
         raise UnsupportedModelError(
             f"'{found[0].name}' ({found[0].op}) computes on codes: the model is quantized already",
@@ -125,20 +118,13 @@ def demand_trained(ctx: Context, model: Model) -> None:
             "Quant and of arithmetic around Round",
             hint="export the model of the training, with fake quantization",
         )
-    if not ctx.trained.activations and not ctx.trained.weights:
-        reasons = [f"'{d.node}': {d.reason}" for d in ctx.journal.declines
-                   if d.pass_name == ReadFakeQuantization.name]  # fmt: skip
-        raise OptionError(
-            "--keep-scales: the model has no fake quantization that could be kept",
-            why="; ".join(reasons[:3]),
-            hint="quantize without --keep-scales",
-        )
+    expand_quant_nodes(model)
 
 
-def on_codes(node: gs.Node) -> bool:
+def _on_codes(node: gs.Node) -> bool:
     """Whether *node* computes on codes, other than to make floats of them or codes of floats."""
-    dynamic = node.op in ("DynamicQuantizeLinear", "MatMulNBits", "DynamicQuantizeLSTM")
-    return dynamic or node.op.startswith("QLinear") or node.op.endswith("Integer")
+    stored = ("DynamicQuantizeLinear", "MatMulNBits", "DynamicQuantizeLSTM", "GatherBlockQuantized")
+    return node.op in stored or node.op.startswith("QLinear") or node.op.endswith("Integer")
 
 
 def notes(ctx: Context) -> list[str]:
@@ -147,13 +133,12 @@ def notes(ctx: Context) -> list[str]:
         return []
     trained, tensors = ctx.trained, ctx.plan.tensors
     kept = [n for n in trained.activations if isinstance(tensors.get(n), Fixed | Shared)]
-    constants = {n for n, t in tensors.items() if isinstance(t, Fixed) and n in ctx.integers}
-    widths = Counter(trained.activations[n].bits for n in kept)
+    activations = [(trained.activations[n].bits, 8) for n in kept]
+    weights = [(bits, ctx.qparams[n].dtype.bits) for n, bits in trained.kept.items()]
     text = (
         f"kept from training: grids of {len(kept)} of {len(trained.activations)} activations"
-        f"{_narrow(widths)}, and of {len(constants)} weights"
-        f"{_narrow(Counter(w.bits for w in trained.weights.values()))}; errors are those against "
-        "the model with its fake quantization"
+        f"{_narrow(activations)}, and of {len(weights)} weights{_narrow(weights)}; errors are "
+        "those against the model with its fake quantization"
     )
     filled = [n for n, t in tensors.items() if isinstance(t, QuantSpec) and n not in ctx.integers]
     more = []
@@ -163,10 +148,14 @@ def notes(ctx: Context) -> list[str]:
     return [text, *more]
 
 
-def _narrow(widths: Counter[int]) -> str:
-    """The grids of fewer than 8 bits among *widths*, in words."""
-    parts = [f"{n} of {bits} bits" for bits, n in sorted(widths.items()) if bits < 8]
-    return f" ({', '.join(parts)}, in 8-bit types)" if parts else ""
+def _narrow(widths: Sequence[tuple[int, int]]) -> str:
+    """In words, the grids of fewer than 8 bits; *widths* are those of grids and of their types."""
+    counts = Counter((bits, stored) for bits, stored in widths if bits < 8)
+    parts = [
+        f"{n} of {bits} bits" + (f" in {stored}-bit types" if stored > bits else "")
+        for (bits, stored), n in sorted(counts.items())
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 @dataclass

@@ -207,7 +207,7 @@ def quantize(
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
-    (trained.expand_quant_nodes if keep_scales else refuse_quantized)(work)
+    (trained.prepare if keep_scales else refuse_quantized)(work)
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(steps, work, profile, limits, asked)
@@ -246,7 +246,6 @@ def quantize(
         exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
         compare = None if data_free else exact
         PassManager(before, progress=progress, compare=compare).run(work, ctx)
-        trained.demand_trained(ctx, work)
         if ctx.plan.nodes:
             original = work.clone()
             PassManager(after, progress=progress).run(work, ctx)

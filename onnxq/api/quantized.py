@@ -32,7 +32,7 @@ def refuse_quantized(model: Model) -> None:
     ]
     hint = "quantize the float model that it was made from"
     if any(n.op in _PAIR for n in found):
-        hint = f"--keep-scales, which keeps what training has chosen; or {hint}"
+        hint = f"'onnxq quantize --keep-scales' keeps what training has chosen; or {hint}"
     if found:
         raise UnsupportedModelError(
             f"the model is quantized already: '{found[0].name}' is a {found[0].op}",
@@ -44,7 +44,7 @@ def refuse_quantized(model: Model) -> None:
         raise UnsupportedModelError(
             f"the model has fake quantization from training: at '{fake[0].name}' ({fake[0].op})",
             why=f"{len(fake)} such places; a second quantization would round what is rounded",
-            hint="--keep-scales, which keeps what training has chosen",
+            hint="'onnxq quantize --keep-scales' keeps what training has chosen",
         )
 
 

@@ -6,6 +6,7 @@ A value x becomes x̂ = (clip(round(x / s) + z, low, high) − z) · s.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +38,12 @@ class TrainedWeight:
     """The grid of a weight, and its codes.
 
     Attributes:
-        steps: codes less their zero points, int64, the shape of the weight.
+        steps: codes less their zero points, integers, the shape of the weight.
         scale: float64, broadcastable against *steps*.
         bits: bits that number the codes that training allowed.
     """
 
-    steps: NDArray[np.int64]
+    steps: NDArray[np.signedinteger[Any]]
     scale: NDArray[np.float64]
     bits: int
 
@@ -59,11 +60,13 @@ class Trained:
     Attributes:
         activations: by tensor name.
         weights: by node name and the index of its input.
+        kept: by tensor name of a weight whose codes the plan keeps, how many bits number them.
         apart: by name of a tensor beside a fake quantization that no kernel can take over, why.
         read: whether the model was searched for fake quantization.
     """
 
     activations: dict[str, TrainedGrid] = field(default_factory=dict)
     weights: dict[tuple[str, int], TrainedWeight] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
     read: bool = False

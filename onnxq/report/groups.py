@@ -253,7 +253,7 @@ class _Finder:
             quantize, clip = self.graph.producer.get(quantize.input[0]), quantize
         names = [name]
         if quantize is None:
-            names.append(node.input[0])
+            names.append(node.input[0] if clip is None else clip.input[0])
         elif quantize.op_type == QUANTIZE:
             names.append(quantize.input[0])
             names += [n.output[0] for n in self.graph.users[node.input[0]]]

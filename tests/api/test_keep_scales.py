@@ -84,6 +84,21 @@ def test_every_form_of_arithmetic(form: str) -> None:
     check(Qat(form))
 
 
+def test_weights_of_four_bits_are_stored_in_four_where_asked() -> None:
+    source = network(Qat("qdq", weight_bits=4))
+    wide, packed = (
+        onnxq.quantize(source, keep_scales=True, target="x86-vnni", weights=w)
+        for w in (None, "int4")
+    )
+    assert "3 of 4 bits in 8-bit types" in " ".join(wide.report["notes"])
+    assert "3 weights (3 of 4 bits);" in " ".join(packed.report["notes"])
+    feeds = random_feeds(source, 4)
+    one, two = (outputs(r.model.to_proto(), feeds) for r in (wide, packed))
+    np.testing.assert_array_equal(one, two)
+    kinds = {str(v.dtype) for v in stored(packed.model.to_proto()).values() if v.ndim > 1}
+    assert kinds == {"int4"}
+
+
 def test_narrow_codes_in_operators_on_codes() -> None:
     result = check(Qat("qdq", bits=7), format="qoperator")
     ops = {n.op_type for n in result.model.to_proto().graph.node}
@@ -134,8 +149,9 @@ def test_no_silent_second_quantization(form: str) -> None:
 
 
 def test_a_model_without_fake_quantization_has_nothing_to_keep() -> None:
-    with pytest.raises(OptionError, match="no fake quantization"):
-        onnxq.quantize(plain_network(), keep_scales=True, data=samples())
+    for data in (None, samples()):
+        with pytest.raises(OptionError, match="no fake quantization"):
+            onnxq.quantize(plain_network(), keep_scales=True, data=data)
     with pytest.raises(OptionError, match="--keep-scales has no effect"):
         onnxq.quantize(network(Qat()), keep_scales=True, mode="weights")
 

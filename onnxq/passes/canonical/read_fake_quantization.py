@@ -82,11 +82,13 @@ class _Reader:
         stored = self.known.value(node.inputs[0])
         if stored is not None:
             grid = stated(node, self.known.value)
-            if not isinstance(grid, str):
-                rank = stored.ndim
-                steps = stored.astype(np.int64) - grid.along(grid.zero_point, rank)
-                self._weight(node.outputs[0], steps, grid.along(grid.scale, rank), grid.low,
-                             grid.high)  # fmt: skip
+            if isinstance(grid, str):
+                self.ctx.decline(node, grid)
+                return
+            rank = stored.ndim
+            steps = stored.astype(np.int64) - grid.along(grid.zero_point, rank)
+            scale = grid.along(grid.scale, rank)
+            self._weight(node.outputs[0], steps, scale, grid.low, grid.high)
             return
         found = fake_pair(node, self.known.value)
         if isinstance(found, str):
@@ -176,7 +178,7 @@ class _Reader:
         """Let what reads *tensor* read the constant ``steps · scale``, and note both."""
         bits = max(high - low, 1).bit_length()
         full = np.broadcast_to(np.asarray(scale, np.float64), steps.shape)
-        weight = TrainedWeight(steps.astype(np.int64), full, bits)
+        weight = TrainedWeight(steps.astype(np.int32), full, bits)
         if id(tensor) in self.outputs:
             self.ctx.decline(tensor.name, "it is an output of the graph")
             return

@@ -67,7 +67,7 @@ def weight_qparams(
 
 
 def _oriented(
-    value: NDArray[Any], steps: NDArray[np.int64], scale: NDArray[np.float64], spec: QuantSpec
+    value: NDArray[Any], steps: NDArray[Any], scale: NDArray[np.float64], spec: QuantSpec
 ) -> tuple[QParams, NDArray[np.int64]] | str:
     """The same for codes that lie as *value* does."""
     axis = spec.granularity.axis % value.ndim if isinstance(spec.granularity, PerAxis) else None

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from onnxq.errors import DataError, UnsupportedModelError
+from onnxq.errors import DataError, OptionError, UnsupportedModelError
 from onnxq.graph import Model, constant_value, consumers, is_constant, producer
 from onnxq.passes.plan._trained import activation_qparams, weight_qparams
 from onnxq.pipeline import Context, Pass, Stage
@@ -41,7 +41,8 @@ class KeepTrainedScales(Pass):
         A weight whose codes the target cannot hold (8 bits with a zero point of their own, scales
         along another axis) is rounded anew, with a warning, and so is one that passes have
         rearranged, or an activation whose grid the target cannot hold.
-        Where scales have to be powers of two, and are not, it is an error.
+        Where scales have to be powers of two, and are not, it is an error, and so is a model in
+        which fake quantization was looked for and not found.
 
     Numerics
         Exact, but for codes of −128 in channels with a negative factor, which become 127.
@@ -63,6 +64,8 @@ class KeepTrainedScales(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         if not ctx.trained.activations and not ctx.trained.weights:
+            if ctx.trained.read:
+                raise _nothing(ctx)
             return
         self._keep(model, ctx)
         while self.fill == "float" and _left_in_float(model, ctx):
@@ -70,6 +73,7 @@ class KeepTrainedScales(Pass):
             self._keep(model, ctx)
 
     def _keep(self, model: Model, ctx: Context) -> None:
+        ctx.trained.kept.clear()
         grids = _spread(model, ctx)
         tensors = model.tensors()
         limits = _absorbed_limits(model, ctx)
@@ -124,6 +128,17 @@ class KeepTrainedScales(Pass):
                 f"beyond {qparams.dtype} in channels that batch-norm turned"
             )
         ctx.plan.tensors[tensor.name] = Fixed(qparams)
+        ctx.trained.kept[tensor.name] = trained.bits
+
+
+def _nothing(ctx: Context) -> OptionError:
+    """The error of a model in which fake quantization was looked for and not found."""
+    declined = [d for d in ctx.journal.declines if d.pass_name == "read-fake-quantization"]
+    return OptionError(
+        "the model has no fake quantization whose scales could be kept",
+        why="; ".join(f"'{d.node}': {d.reason}" for d in declined[:3]),
+        hint="quantize without --keep-scales",
+    )
 
 
 def without_grid(model: Model, ctx: Context) -> list[str]:
