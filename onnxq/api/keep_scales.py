@@ -28,12 +28,15 @@ from onnxq.pipeline import Context, Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import INT8, UINT8, Fixed, QParams, QuantSpec, Shared
 
 CompareArrays = Callable[[Model], dict[str, NDArray[np.generic]]]
-_CHOSEN_BY_TRAINING = frozenset({
-    "correct-biases", "correct-biases-empirical", "keep-gated-depthwise", "keep-output-layers",
-    "keep-wide-joins", "re-estimate-batchnorm", "restrict-weights", "round-by-reconstruction",
-    "round-second-order", "search-ranges", "widen-small-weights",
+_LEFT = frozenset({
+    "keep-gated-depthwise", "keep-output-layers", "keep-wide-joins", "mix-weight-bits",
+    "re-estimate-batchnorm", "widen-small-weights",
 })  # fmt: skip
-"""Passes that choose anew what training has chosen, or look at ranges to do so."""
+"""Passes that choose formats anew, or what stays in float, by what rounding costs."""
+_CORRECT = frozenset({
+    "choose-ranges", "legalize-shifts", "prove-accumulators", "quantize-biases", "quantize-weights",
+})  # fmt: skip
+"""Passes that correct no rounding: the network has learned to live with it."""
 
 
 def with_trained(recipe: Recipe, *, calibrates: bool) -> Recipe:
@@ -45,7 +48,9 @@ def with_trained(recipe: Recipe, *, calibrates: bool) -> Recipe:
     passes: list[Pass] = [
         p
         for p in recipe.passes
-        if p.stage is not Stage.EQUALIZE and p.name not in _CHOSEN_BY_TRAINING
+        if p.stage is not Stage.EQUALIZE
+        and p.name not in _LEFT
+        and (p.stage is not Stage.CORRECT or p.name in _CORRECT)
     ]
     fill = KeepTrainedScales(fill="calibration" if calibrates else "float")
     _put(passes, "fold-constants", ReadFakeQuantization())
