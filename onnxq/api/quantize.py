@@ -54,6 +54,7 @@ def quantize(
     weight_method: str | None = None,
     tables: str | None = None,
     mix_bits: float | None = None,
+    double_scales: bool = False,
     format: str = "qdq",  # noqa: A002 (the name is fixed)
     exclude: Sequence[str] = (),
     exclude_from: str | PathLike[str] | None = None,
@@ -104,10 +105,10 @@ def quantize(
             one scale for all weights, and one for all activations.
         block: in mode weights, how many values share a scale; 0 for whole rows.
         asymmetric: in mode weights, whether each scale has a zero point of its own.
-        weight_method: in mode weights, how codes are chosen: ``"rtn"``, ``"mse"``, ``"hqq"``, or
-            on samples ``"gptq"``, ``"awq"`` or ``"awq+gptq"``; None: the recipe's.
-        tables: number format of embeddings there, int8 by default.
+        weight_method: rtn, mse, hqq, gptq, awq or awq+gptq there; None: the recipe's.
+        tables: number format of embeddings there.
         mix_bits: percentage of weights that get 8 bits there, those that few bits hurt most.
+        double_scales: store scales of blocks as int8 there, eight to a scale.
         format: ``"qdq"`` (integer weights), ``"qdq-float"`` (float weights, quantized inside),
             ``"qoperator"`` (operators on codes, without floats between layers) or ``"simulate"``
             (what a target without floating point computes, in explicit arithmetic, bit for bit).
@@ -145,14 +146,12 @@ def quantize(
         require_coverage: an error where fewer percent of the multiply-accumulates run on integers.
         require_speedup: an error where the result is not so many times as fast as *model*.
         min_sqnr: an error where an output's signal-to-noise ratio (dB) is lower.
-        keep_unfused: leave nodes quantized that ONNX Runtime does not fuse into integer kernels,
-            instead of taking them back to float.
+        keep_unfused: leave nodes quantized that do not fuse into integer kernels, not in float.
         latency_aware: leave in float what a table of kernel costs, conversions included, says is
             slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
         costs: where such a table is from: ``"target"``, the same on every machine, or
             ``"measured"``: this machine's kernels, measured once (half a minute) and kept.
-        bench: time *model* and the result in turn for a few seconds (``report["bench"]``), and
-            warn where the result is slower.
+        bench: time *model* and the result in turn for some seconds; warn where it is slower.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
             with arrays by name, for the effects of layers in a full report.
         seed: for random data.
@@ -172,8 +171,9 @@ def quantize(
     left_out: list[str] = []
     untaught = keep_scales and data is None and not random_data
     if mode == "static":
-        only = {"block": block, "asymmetric": asymmetric, "tables": tables, "mix_bits": mix_bits}
-        refuse(mode, {**only, "weight_method": weight_method}, profile, data)
+        only = {"block": block, "asymmetric": asymmetric, "tables": tables, "mix_bits": mix_bits,
+                "weight_method": weight_method, "double_scales": double_scales}  # fmt: skip
+        refuse(mode, only, profile, data)
         changes = Changes(
             calibration=calibration, weights=weights, activations=activations, exclude=excluded,
             granularity=granularity, format=format, io_dtype=io_dtype, domains=domains,
@@ -201,7 +201,7 @@ def quantize(
         wanted = WeightOptions(
             weights=weights, granularity=granularity, block=block, asymmetric=asymmetric,
             method=weight_method, tables=tables, mix_bits=mix_bits, exclude=excluded,
-            domains=domains if mode == "weights" else None,
+            domains=domains if mode == "weights" else None, double_scales=double_scales,
         )  # fmt: skip
         steps = changed(Recipe.resolve(recipe), wanted, profile)
         profile = standard_only(profile, domains)

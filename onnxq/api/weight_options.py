@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from onnxq.api.recipe import DOMAINS
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.correct.round_weights import RoundWeights
 from onnxq.passes.correct.round_weights_second_order import RoundWeightsSecondOrder
@@ -19,6 +20,8 @@ from onnxq.report.coverage.cpus import is_cpu
 from onnxq.runtime.versions import CPU_LACKS
 from onnxq.targets import Target
 
+_TOGETHER = 8
+"""Scales that share one; with blocks of 32 that is the super-block of k-quants."""
 METHODS = ("rtn", "mse", "hqq", "gptq", "awq", "awq+gptq")
 _RANGES = {"rtn": "minmax", "hqq": "hqq"}
 _FORMATS = "int8, int4, int2, float8e4m3fn, float8e5m2 or float4e2m1"
@@ -37,6 +40,7 @@ class WeightOptions:
         tables: format of codes of embeddings.
         domains: ``"microsoft"`` for operators of ONNX Runtime that read codes.
         mix_bits: the percentage of weights that may have 8 bits where fewer are asked for.
+        double_scales: whether scales of blocks are stored as int8, eight to a scale.
         exclude: patterns of nodes that stay in float.
     """
 
@@ -48,6 +52,7 @@ class WeightOptions:
     tables: str | None = None
     domains: str | None = None
     mix_bits: float | None = None
+    double_scales: bool = False
     exclude: tuple[str, ...] = ()
 
 
@@ -116,6 +121,12 @@ def _values(options: WeightOptions) -> dict[str, Any]:
     block = options.block if options.granularity is None else _block(options)
     if block is not None:
         values["block"] = block
+    if options.double_scales:
+        if options.domains == DOMAINS[0]:
+            raise OptionError(
+                "operators of ONNX Runtime take scales in float32", hint="no --double-scales"
+            )
+        values["nested"] = _TOGETHER
     if options.domains is not None:
         values["domains"] = options.domains
     if options.asymmetric:

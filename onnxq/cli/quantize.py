@@ -49,7 +49,14 @@ from onnxq.cli.options import (
     Target,
     Weights,
 )
-from onnxq.cli.weight_options import Asymmetric, Block, MixBits, Tables, WeightMethod
+from onnxq.cli.weight_options import (
+    Asymmetric,
+    Block,
+    DoubleScales,
+    MixBits,
+    Tables,
+    WeightMethod,
+)
 
 
 def quantize(
@@ -68,6 +75,7 @@ def quantize(
     weight_method: WeightMethod = None,
     tables: Tables = None,
     mix_bits: MixBits = None,
+    double_scales: DoubleScales = False,
     format_: Format = "qdq",
     simulate: Simulate = False,
     domains: Domains = None,
@@ -141,6 +149,7 @@ def quantize(
             weight_method=weight_method,
             tables=tables,
             mix_bits=mix_bits,
+            double_scales=double_scales,
             format="simulate" if simulate else format_,
             exclude=tuple(exclude or ()),
             exclude_from=exclude_from,

@@ -42,3 +42,10 @@ MixBits = Annotated[
         help="In mode weights: share of weights that get 8 bits where fewer are asked for.",
     ),
 ]  # fmt: skip
+DoubleScales = Annotated[
+    bool,
+    typer.Option(
+        "--double-scales", rich_help_panel="What to make",
+        help="In mode weights: scales of blocks as int8, eight to a scale.",
+    ),
+]  # fmt: skip

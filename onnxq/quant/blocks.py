@@ -6,6 +6,7 @@ of a row may be shorter. Source: ONNX operator DequantizeLinear-21 (``block_size
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +16,32 @@ from numpy.typing import NDArray
 
 from onnxq.errors import OptionError
 from onnxq.quant.affine import symmetric_zero
-from onnxq.quant.dtypes import DType
+from onnxq.quant.dtypes import INT8, DType
 from onnxq.quant.qparams import QParams
 from onnxq.quant.spec import PerAxis, PerBlock, QuantSpec
 from onnxq.quant.weights import weight_codes, weight_qparams
 
 _AT_ONCE = 1 << 22
 """Values that are worked on at once: temporaries stay within some 100 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """Scales that are codes themselves: scale = codes · outer, one for *size* blocks along an axis.
+
+    Attributes:
+        codes: int8, the shape of the scales, none of them 0.
+        outer: float32, that shape divided by *size* along the axis.
+        size: how many scales share one of *outer*.
+    """
+
+    codes: NDArray[np.int8]
+    outer: NDArray[np.float32]
+    size: int
+
+    def scale(self, axis: int) -> NDArray[np.float32]:
+        """The scales, float32."""
+        return np.asarray(self.codes * np.repeat(self.outer, self.size, axis), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +57,7 @@ class Blocks:
         size: values of a block.
         flat: the axes from *axis* on count as one.
         spec: how codes are rounded.
+        nested: how scales are stored; None where they are floats.
     """
 
     scale: NDArray[np.float32]
@@ -46,6 +67,7 @@ class Blocks:
     size: int
     flat: bool
     spec: QuantSpec
+    nested: Nested | None = None
 
     @property
     def count(self) -> int:
@@ -148,7 +170,24 @@ def block_params(
         scale[part] = np.moveaxis(found.scale.reshape(order), -1, axis)
         if not spec.symmetric:
             zero[part] = np.moveaxis(found.zero_point.reshape(order), -1, axis)
-    return Blocks(scale, zero, spec.dtype, axis, size, kind.flat, one)
+    nested = _nest(scale, axis, math.gcd(scale.shape[axis], kind.nested)) if kind.nested else None
+    scale = scale if nested is None else nested.scale(axis)
+    return Blocks(scale, zero, spec.dtype, axis, size, kind.flat, one, nested)
+
+
+def _nest(scale: NDArray[np.float32], axis: int, size: int) -> Nested | None:
+    """*scale* as codes, *size* to a scale of their own; None where there would be nothing saved.
+
+    Source: the k-quants of llama.cpp, with 8 bits for a scale.
+    """
+    if size < 2:
+        return None
+    groups = (*scale.shape[:axis], -1, size, *scale.shape[axis + 1 :])
+    largest = np.abs(scale.reshape(groups)).max(axis=axis + 1)
+    outer = np.asarray(largest / INT8.qmax, np.float32)
+    steps = scale / np.repeat(outer, size, axis)
+    codes = np.sign(steps) * np.maximum(np.rint(np.abs(steps)), 1)
+    return Nested(codes.astype(np.int8), outer, size)
 
 
 def split(w: NDArray[Any], axis: int, size: int, flat: bool = False) -> NDArray[Any]:

@@ -26,12 +26,14 @@ class PerAxis:
 class PerBlock:
     """One scale for each run of *size* values along *axis*; 0 is the whole length.
 
-    Where *flat*, the axes from *axis* on count as one.
+    Where *flat*, the axes from *axis* on count as one. *nested* blocks share a scale of their
+    scales, which are int8 codes then; 0: scales are float32.
     """
 
     axis: int
     size: int
     flat: bool = False
+    nested: int = 0
 
 
 Granularity: TypeAlias = PerTensor | PerAxis | PerBlock

@@ -155,7 +155,7 @@ def _sites(
 
 def _stored(node: gs.Node) -> tuple[gs.Constant, NDArray[Any], NDArray[Any] | None] | None:
     """Codes, scale and zero point of the Mul *node*; None where it is no such weight."""
-    if node.op != "Mul" or not is_constant(node.inputs[1]):
+    if node.op != "Mul":
         return None
     above, zero = producer(node.inputs[0]), None
     if above is not None and above.op == "Sub":
@@ -164,10 +164,26 @@ def _stored(node: gs.Node) -> tuple[gs.Constant, NDArray[Any], NDArray[Any] | No
     codes = None if above is None or above.op != "Cast" else above.inputs[0]
     if codes is None or not is_constant(codes) or np.dtype(codes.dtype).name not in _CODES:
         return None
-    scale = constant_value(node.inputs[1])
+    scale = _scale(node.inputs[1])
     if scale is None or scale.ndim != len(codes.shape):
         return None
     return codes, scale, None if zero is None else constant_value(zero)
+
+
+def _scale(tensor: gs.Tensor) -> NDArray[Any] | None:
+    """The scales *tensor*: stored, or (reshaped) codes times scales of their own."""
+    above = producer(tensor)
+    if above is None:
+        return constant_value(tensor)
+    if above.op == "Reshape":
+        inner, shape = _scale(above.inputs[0]), constant_value(above.inputs[1])
+        return None if inner is None or shape is None else inner.reshape(shape.tolist())
+    codes = _cast(above.inputs[0]) if above.op == "Mul" else None
+    outer = constant_value(above.inputs[1]) if codes is not None else None
+    values = None if codes is None else constant_value(codes)
+    if outer is None or values is None:
+        return None
+    return np.asarray(values.astype(np.float32) * outer, np.float32)
 
 
 def _cast(tensor: gs.Tensor) -> gs.Tensor | None:

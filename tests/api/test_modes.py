@@ -107,6 +107,7 @@ def test_the_same_call_gives_the_same_bytes() -> None:
         ({"mode": "weights", "weights": "float8", "asymmetric": True}, "no zero points"),
         ({"mode": "weights", "weights": "float8", "weight_method": "gptq"}, "is for integers"),
         ({"mode": "weights", "domains": "microsoft", "target": "generic"}, "no operators of"),
+        ({"mode": "weights", "double_scales": True}, "share no scale"),
         ({"mode": "weights", "weight_method": "gtpq"}, "method for weights 'gtpq'"),
         ({"mode": "static", "tables": "int4", "random_data": True}, "--tables has no effect"),
     ],

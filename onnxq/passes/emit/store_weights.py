@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.graph import Model, attribute, replace_input
 from onnxq.passes._scope import Scope
@@ -93,16 +94,21 @@ class _Writer:
         """Let input *index* of *node* read what its weight's codes stand for."""
         weight, op = node.inputs[index], node.op
         blocks, folds = self.ctx.blocks[weight.name], self.ctx.target.folds_casts
-        if self.microsoft and (
-            self.products.as_nbits(node, index, weight, blocks)
-            or self.products.as_rows(node, weight, blocks)
+        if (
+            self.microsoft
+            and blocks.nested is None
+            and (
+                self.products.as_nbits(node, index, weight, blocks)
+                or self.products.as_rows(node, weight, blocks)
+            )
         ):
             return
         large = 4 * int(np.prod(weight.shape)) >= self.threshold
         if op == "Gather" and large and blocks.count == 1 and blocks.dtype.bits == 8:
             self._gather(node, weight, blocks)
             return
-        if op == "Gemm" and large and folds and not attribute(node, "transA", 0):
+        plain = op == "Gemm" and not attribute(node, "transA", 0) and blocks.nested is None
+        if plain and large and folds:
             self._product(node, weight, blocks)
             return
         product = op == "MatMul" and index == 1 and len(weight.shape) == 2
@@ -124,7 +130,7 @@ class _Writer:
             scale, zero = scale.reshape(-1), zero.reshape(-1)
             view = shape
         view = tuple(int(np.prod(shape[blocks.axis :])) if d == -1 else d for d in view)
-        inputs = [self.codes.of(weight, view), self.codes.constant(f"{name}__scale", scale)]
+        inputs = [self.codes.of(weight, view), self._scale(node, name, blocks, scale)]
         if zero.any():
             stored = zero.astype(blocks.stored)
             inputs.append(self.codes.constant(f"{name}__zero_point", stored))
@@ -154,9 +160,38 @@ class _Writer:
             inputs = [self.codes.constant(f"{name}__zero_point", zero)]
             off = self._node(node, "Cast", inputs, f"{name}__zero", {"to": _FLOAT})
             real = self._node(node, "Sub", [real, off], f"{name}__sub")
-        scale = self.codes.constant(f"{name}__scale", blocks.scale.reshape(scaled))
+        scale = self._scale(node, name, blocks, blocks.scale.reshape(scaled))
         real = self._node(node, "Mul", [real, scale], f"{name}__dq")
         return real if wide == shape else self._shaped(node, real, f"{name}__shaped", shape)
+
+    def _scale(
+        self, node: gs.Node, name: str, blocks: Blocks, scale: NDArray[np.float32]
+    ) -> gs.Tensor:
+        """The scales *scale* of the weight *name*, made of codes where they have any."""
+        if blocks.nested is None:
+            return self.codes.constant(f"{name}__scale", scale)
+        nested, axis = blocks.nested, blocks.axis
+        label = f"{name}__scale"
+        if not self.ctx.target.folds_casts:
+            inputs = [
+                self.codes.constant(f"{label}_codes", nested.codes),
+                self.codes.constant(f"{label}_scale", nested.outer),
+            ]
+            attrs = {"axis": axis, "block_size": nested.size}
+            found = self._node(node, "DequantizeLinear", inputs, label, attrs)
+            wide = nested.codes.shape
+        else:
+            wide = (*nested.outer.shape[: axis + 1], nested.size, *nested.outer.shape[axis + 1 :])
+            codes = self.codes.constant(f"{label}_codes", nested.codes.reshape(wide))
+            outer = np.expand_dims(nested.outer, axis + 1)
+            found = self._node(node, "Cast", [codes], f"{label}_cast", {"to": _FLOAT})
+            scales = self.codes.constant(f"{label}_scale", outer)
+            found = self._node(node, "Mul", [found, scales], label)
+        return (
+            found
+            if wide == scale.shape
+            else self._shaped(node, found, f"{label}_shaped", scale.shape)
+        )
 
     def _gather(self, node: gs.Node, weight: gs.Tensor, blocks: Blocks) -> None:
         """Take codes and scales of the rows, then convert these."""

@@ -51,6 +51,8 @@ class PlanWeights(Pass):
         tables: format of the tables of Gather.
         symmetric: whether the zero point is 0.
         min_values: smallest weight.
+        nested: how many blocks share a scale of their scales, which are stored as int8 then; 0
+            for scales in float32. Fewer do where a row has no such number of blocks.
     """
 
     name: ClassVar[str] = "plan-weights"
@@ -62,6 +64,7 @@ class PlanWeights(Pass):
     tables: DType = INT8
     symmetric: bool = True
     min_values: int = 256
+    nested: int = 0
 
     def __post_init__(self) -> None:
         if self.block and (self.block < 16 or self.block & (self.block - 1)):
@@ -70,6 +73,8 @@ class PlanWeights(Pass):
                 why="runtimes have kernels for powers of two from 16",
                 hint="32, 64 or 128",
             )
+        if self.nested and not self.block:
+            raise OptionError("plan-weights: scales of whole rows share no scale", hint="block=32")
 
     def run(self, model: Model, ctx: Context) -> None:
         for node in candidates(model, ctx):
@@ -84,7 +89,7 @@ class PlanWeights(Pass):
                     continue
                 kind = self.tables if node.op == "Gather" else self.weights
                 rows = node.op == "Gather" and kind.bits == 8
-                run = replace(run, size=0 if rows else self.block)
+                run = replace(run, size=0 if rows else self.block, nested=self.nested)
                 own = stored_spec(kind, run, ctx.target, symmetric=self.symmetric)
                 ctx.plan.tensors.setdefault(tensor.name, own)
                 found.append(index)

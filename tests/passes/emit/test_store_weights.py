@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from onnxq.graph import Model
 from onnxq.runtime.coverage import kernels, optimized
 from tests.passes.golden import outputs, parse, same_graph
 from tests.passes.stages import run
@@ -70,8 +71,6 @@ def test_large_products_read_the_codes() -> None:
     proto, _ = made(GEMM, "weights=int4,block=32,min_values=1", below=0)
     assert [n.op_type for n in proto.graph.node] == ["DequantizeLinear", "MatMul", "Add"]
     close(GEMM, proto, 0.35)
-    from onnxq.graph import Model
-
     assert kernels(Model.load(proto)) == {"gemm": "MatMulNBits"}
 
 
@@ -153,3 +152,24 @@ def test_other_targets_and_odd_rows_keep_to_the_standard() -> None:
     for text, target in ((MATMUL, "generic"), (MATMUL.replace("80", "81"), "x86")):
         proto = run(text, recipe, target=target, opset=21)[0].to_proto()
         assert not any(n.domain for n in proto.graph.node)
+
+
+@pytest.mark.parametrize(("target", "below"), [("x86", 1.0), ("x86", 0.0), ("generic", 1.0)])
+def test_scales_of_scales(target: str, below: float) -> None:
+    text = "g (float[2,128] x) => (float[2,8] y) <float[128,8] w> { [mm] y = MatMul (x, w) }"
+    options = "weights=int4,block=16,nested=8,min_values=1"
+    proto, ctx = made(text, options, below, target)
+    stored = {t.name: t for t in proto.graph.initializer}
+    assert stored["w__scale_codes"].data_type == onnx.TensorProto.INT8
+    assert int(np.prod(stored["w__scale_scale"].dims)) == 8, "eight blocks share one"
+    blocks = ctx.blocks["w"]
+    assert blocks.nested is not None and np.abs(blocks.nested.codes).min() > 0
+    (value,) = (np.asarray(t.values) for n, t in Model.load(parse(text, opset=21)).tensors().items()
+                if n == "w")  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(2, 128)).astype(np.float32)
+    real = blocks.dequantize(blocks.quantize(value))
+    found = outputs(proto, {"x": x})[0]
+    assert np.abs(found - x @ real).max() < 0.02 * np.abs(found).max()
+    left = [n.op_type for n in optimized(proto).graph.node]
+    if target == "x86":  # scales are computed at load, and a large product still reads the codes
+        assert left == (["MatMul"] if below else ["MatMulNBits"])
