@@ -4,6 +4,7 @@
 
     python tests/bench/runtimes.py --python ~/openvino/bin/python --python ~/provider/bin/python
     python tests/bench/runtimes.py mobilenetv2 --limit 50    # one network, fewer samples
+    python tests/bench/runtimes.py --files FOLDER --speed    # times again what FOLDER has
     python tests/bench/runtimes.py --readme                  # writes the table into the README
 
 Runtimes are looked for in this environment and in those of ``--python``: OpenVINO may be in any,
@@ -39,8 +40,11 @@ START, END = "<!-- runtimes: written by tests/bench/runtimes.py -->", "<!-- end 
 NETWORKS = ("squeezenet1.1", "mobilenetv2", "cifar_resnet20", "yolox_nano")
 TARGETS = ("x86", "openvino", "generic")
 SLOW = "onnx reference"
-FEW, WARM_UP, RUNS = 2, 5, 60
+FEW, WARM_UP, RUNS = 2, 3, 30
 """Samples of the reference evaluator; runs of each file that are not counted, and counted."""
+
+QUICKEST = 5
+"""Of this many runs one is faster than what counts: what else the machine does only ever adds."""
 
 TITLES = {
     "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
@@ -112,10 +116,13 @@ def made(name: str, folder: Path) -> dict[str, Path]:
     """The float file of the network *name*, and what onnxq makes of it for each target."""
     model = zoo_program().parent / entries()[name]["model"]
     data = folder / f"{name}.npz"
-    required(run([sys.executable, zoo_program(), "calib", name, data]))
     files = {"float": model}
     for target in TARGETS:
         files[target] = folder / f"{name}.{target}.onnx"
+        if files[target].is_file():
+            continue
+        if not data.is_file():
+            required(run([sys.executable, zoo_program(), "calib", name, data]))
         required(run([
             sys.executable, "-m", "onnxq", "quantize", model, "--data", data, "-o", files[target],
             "--target", target, "--quiet",
@@ -124,9 +131,15 @@ def made(name: str, folder: Path) -> dict[str, Path]:
 
 
 def measured(
-    name: str, files: Mapping[str, Path], pythons: Mapping[str, tuple[str, str]], limit: int | None
+    name: str,
+    files: Mapping[str, Path],
+    pythons: Mapping[str, tuple[str, str]],
+    limit: int | None,
+    before: Mapping[str, Any],
+    *,
+    score: bool,
 ) -> dict[str, Any]:
-    """Every file of the network *name* in every runtime."""
+    """Every file of the network *name* in every runtime; what it scores is from *before* or new."""
     with ExitStack() as stack:
         workers = {
             (file, runtime): stack.enter_context(Worker(python, runtime, path))
@@ -134,21 +147,22 @@ def measured(
             for runtime, (python, _) in pythons.items()
             if (file, runtime) != ("float", SLOW)
         }
-        rows: dict[tuple[str, str], dict[str, Any]] = {
-            key: {"error": worker.error} if worker.error else {} for key, worker in workers.items()
-        }
         running = {key: worker for key, worker in workers.items() if not worker.error}
-        scores, samples = scored(name, running, limit)
-        for key, row in scores.items():
-            rows[key] |= row
+        rows = {key: {"error": w.error} for key, w in workers.items() if w.error}
+        if score:
+            scores, samples = scored(name, running, limit)
+        else:
+            known, samples = before["files"], before["samples"]
+            scores = {key: dict(known[key[0]][key[1]]) for key in running}
+        rows |= scores
         quick = {k: w for k, w in running.items() if k[1] != SLOW and "error" not in rows[k]}
         for key, milliseconds in timed(name, quick).items():
             rows[key]["ms"] = round(milliseconds, 3)
     found: dict[str, Any] = {
         "metric": entries()[name]["metric"], "samples": samples, "files": {},
     }  # fmt: skip
-    for (file, runtime), row in rows.items():
-        base = rows.get(("float", runtime), {}).get("ms")
+    for file, runtime in workers:
+        row, base = rows[file, runtime], rows.get(("float", runtime), {}).get("ms")
         if base and "ms" in row:
             row["speed"] = round(base / row["ms"], 3)
         found["files"].setdefault(file, {})[runtime] = row
@@ -210,7 +224,7 @@ def _outputs(worker: Worker, sample: Any) -> dict[str, np.ndarray]:
 
 
 def timed(name: str, workers: Mapping[Key, Worker]) -> dict[Key, float]:
-    """Median milliseconds of each file in each runtime, all of them taking turns on one sample."""
+    """Milliseconds of each file in each runtime, all of them taking turns on one sample."""
     _, task = _task(name)
     feed = {k: v[:1] for k, v in next(_first(task)).inputs.items()}
     times: dict[Key, list[float]] = {key: [] for key in workers}
@@ -223,7 +237,7 @@ def timed(name: str, workers: Mapping[Key, Worker]) -> dict[Key, float]:
             _, seconds = workers[key].run(feed)
             if turn >= WARM_UP:
                 times[key].append(1e3 * seconds)
-    return {key: statistics.median(found) for key, found in times.items()}
+    return {key: statistics.quantiles(found, n=QUICKEST)[0] for key, found in times.items()}
 
 
 def _first(task: Any) -> Iterator[Any]:
@@ -263,6 +277,8 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--python", action="append", default=[], metavar="INTERPRETER")
     parser.add_argument("--limit", type=int, help="fewer samples")
+    parser.add_argument("--files", type=Path, help="folder for quantized files, reused if there")
+    parser.add_argument("--speed", action="store_true", help="measure speed alone")
     parser.add_argument("--readme", action="store_true", help="write the table into the README")
     given = parser.parse_args()
     kept: dict[str, Any] = {"networks": {}}
@@ -277,7 +293,11 @@ def main() -> None:
     pythons = environments(given.python)
     for name in given.networks:
         with tempfile.TemporaryDirectory() as folder:
-            found = measured(name, made(name, Path(folder)), pythons, given.limit)
+            files = made(name, given.files or Path(folder))
+            found = measured(
+                name, files, pythons, given.limit, kept["networks"].get(name, {}),
+                score=not given.speed,
+            )  # fmt: skip
         networks = kept["networks"] | {name: found}
         kept = {
             "schema": "onnxq-runtimes/1", "machine": machine(),

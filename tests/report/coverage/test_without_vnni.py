@@ -17,7 +17,7 @@ from onnxq.report.coverage import check
 from onnxq.runtime.session import Session
 from onnxq.targets import detect
 from tests.passes.golden import parse
-from tests.report.foreign import MODELS, samples
+from tests.report.foreign import MODELS, by_onnxruntime, float_model, samples
 from tests.zoo import model as zoo_model
 from tests.zoo import needs_zoo, zoo
 
@@ -90,6 +90,23 @@ def test_a_model_made_to_saturate(library: Path, tmp_path: Path) -> None:
         assert worst < 0.01 if safe else worst > 0.1, (target, worst)
 
 
+@pytest.mark.parametrize("reduce_range", [False, True])
+def test_a_model_of_onnxruntimes_quantizer(
+    reduce_range: bool, library: Path, tmp_path: Path
+) -> None:
+    feeds = samples("digits_resnet", 16)
+    proto = by_onnxruntime(
+        float_model("digits_resnet"), feeds, tmp_path, "folded qdq", reduce_range=reduce_range
+    )
+    model = Model.load(proto)
+    exposed = check(model).exposed
+    assert bool(exposed) is not reduce_range
+    images = [feed["input"] for feed in feeds]
+    exact, found = here(model, images, optimize=False), hidden(model, images, library, tmp_path)
+    ratio = 10 * np.log10(np.square(exact).sum() / max(np.square(found - exact).sum(), 1e-12))
+    assert ratio < 25 if exposed else ratio > 30, ratio
+
+
 def same_integers(model: Model, feeds: list[np.ndarray], library: Path, folder: Path) -> None:
     """Assert that *model* answers the same without VNNI as with it, or as unfused."""
     found = hidden(model, feeds, library, folder)
@@ -97,7 +114,7 @@ def same_integers(model: Model, feeds: list[np.ndarray], library: Path, folder: 
         np.testing.assert_array_equal(found, here(model, feeds, optimize=True))
     exact = here(model, feeds, optimize=False)
     assert (found.argmax(-1) == exact.argmax(-1)).all()
-    assert 10 * np.log10(np.square(exact).sum() / np.square(found - exact).sum()) > 15
+    assert 10 * np.log10(np.square(exact).sum() / max(np.square(found - exact).sum(), 1e-12)) > 15
 
 
 def test_a_network_of_depthwise_layers(library: Path, tmp_path: Path) -> None:
