@@ -5,7 +5,7 @@
     python tests/bench/runtimes.py --python ~/openvino/bin/python --python ~/provider/bin/python
     python tests/bench/runtimes.py mobilenetv2 --limit 50    # one network, fewer samples
     python tests/bench/runtimes.py --files FOLDER --speed    # times again what FOLDER has
-    python tests/bench/runtimes.py --readme                  # writes the table into the README
+    python tests/bench/runtimes_table.py                     # writes the table into the README
 
 Runtimes are looked for in this environment and in those of ``--python``: OpenVINO may be in any,
 onnxruntime-openvino needs one of its own, since it replaces onnxruntime. Each file is a process
@@ -31,12 +31,11 @@ from typing import Any
 import numpy as np
 from compare import entries, machine, required, zoo_program
 from process import run
+from runtimes_table import TITLES, table
 
 HERE = Path(__file__).resolve().parent
 WORKER = HERE / "runtime_worker.py"
 RESULTS = HERE / "runtimes.json"
-README = HERE.parents[1] / "README.md"
-START, END = "<!-- runtimes: written by tests/bench/runtimes.py -->", "<!-- end of runtimes -->"
 NETWORKS = ("squeezenet1.1", "mobilenetv2", "cifar_resnet20", "yolox_nano")
 TARGETS = ("x86", "openvino", "generic")
 SLOW = "onnx reference"
@@ -45,11 +44,6 @@ FEW, WARM_UP, RUNS = 2, 3, 30
 
 QUICKEST = 5
 """Of this many runs one is faster than what counts: what else the machine does only ever adds."""
-
-TITLES = {
-    "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
-    "onnxruntime-openvino": "OpenVINO's provider", SLOW: "onnx's reference",
-}  # fmt: skip
 
 
 class Worker:
@@ -244,34 +238,6 @@ def _first(task: Any) -> Iterator[Any]:
     return iter(task.evaluation(1))
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """*result* as Markdown."""
-    runtimes = list(result["runtimes"])
-    head = ["network", "file", *(f"{TITLES[r]} {result['runtimes'][r]}" for r in runtimes)]
-    lines = [f"| {' | '.join(head)} |", "| --- | --- |" + " --: |" * len(runtimes)]
-    for name, network in result["networks"].items():
-        for file, rows in network["files"].items():
-            title = f"float, {network['metric']} of {network['samples']}"
-            title = title if file == "float" else f"`--target {file}`"
-            cells = [f"**{name}**" if file == "float" else "", title]
-            cells += [_cell(rows.get(runtime), file) for runtime in runtimes]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(row: Mapping[str, Any] | None, file: str) -> str:
-    if row is None:
-        return ""
-    if "error" in row:
-        return "refused"
-    parts = [f"{row['metric']:.2f}"] if "metric" in row else []
-    if file == "float":
-        return " · ".join([*parts, f"{row['ms']:.2f} ms"])
-    if row["sqnr_db"] is not None:
-        parts.append(f"{row['sqnr_db']:.1f} dB")
-    return " · ".join([*parts, f"{row['speed']:.2f} ×"] if "speed" in row else parts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
@@ -279,17 +245,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="fewer samples")
     parser.add_argument("--files", type=Path, help="folder for quantized files, reused if there")
     parser.add_argument("--speed", action="store_true", help="measure speed alone")
-    parser.add_argument("--readme", action="store_true", help="write the table into the README")
     given = parser.parse_args()
     kept: dict[str, Any] = {"networks": {}}
     if RESULTS.is_file():
         kept = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if given.readme:
-        before, _, rest = README.read_text(encoding="utf-8").partition(START)
-        after = rest.partition(END)[2]
-        text = f"{before}{START}\n\n{table(kept)}\n\n{END}{after}"
-        README.write_text(text, encoding="utf-8")
-        return
     pythons = environments(given.python)
     for name in given.networks:
         with tempfile.TemporaryDirectory() as folder:

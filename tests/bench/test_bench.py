@@ -39,6 +39,38 @@ def test_readme_shows_the_measured_results(results: dict[str, Any]) -> None:
     assert shown == table.render(results)
 
 
+def test_readme_shows_the_measured_runtimes() -> None:
+    table = program("runtimes_table")
+    found = json.loads(table.RESULTS.read_text(encoding="utf-8"))
+    shown = table.README.read_text(encoding="utf-8").split(table.BEGIN)[1].split(table.END)[0]
+    assert shown.strip() == table.table(found)
+    for network in found["networks"].values():
+        assert all("error" in row or "sqnr_db" in row
+                   for file in network["files"].values() for row in file.values())  # fmt: skip
+
+
+def test_runtimes_answer_through_a_pipe(tmp_path: Path) -> None:
+    code = f"""if True:
+        import sys; sys.path.insert(0, {str(HERE)!r})
+        from pathlib import Path
+        import numpy as np
+        from runtimes import Worker, environments
+        model = Path({str(MODELS / "lenet_mnist.onnx")!r})
+        feed = {{"input": np.zeros((1, 1, 28, 28), np.float32)}}
+        for runtime, (python, version) in environments([]).items():
+            with Worker(python, runtime, model) as worker:
+                outputs, seconds = worker.run(feed)
+                assert outputs["logits"].shape == (1, 10) and seconds > 0 and version
+                print(runtime)
+        with Worker(sys.executable, "onnxruntime", Path("none.onnx")) as worker:
+            print(worker.error)
+    """
+    done = program("process").run([sys.executable, "-c", code])
+    assert done.code == 0, done.errors
+    lines = done.output.splitlines()
+    assert {"onnxruntime", "onnx reference"} <= set(lines) and "none.onnx" in lines[-1]
+
+
 def test_every_row_has_its_figures_or_an_error(results: dict[str, Any]) -> None:
     assert results["schema"] == "onnxq-bench/1"
     for network in results["networks"].values():
