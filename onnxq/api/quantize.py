@@ -17,7 +17,7 @@ from onnxq.api.legal import as_it_runs, check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
-from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan
+from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan, with_rest
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
@@ -71,6 +71,7 @@ def quantize(
     input_range: Mapping[str, tuple[float, float]] | None = None,
     io_dtype: str | None = None,
     domains: str | None = None,
+    rest: str | None = None,
     rounding: str | None = None,
     bias_bits: int | None = None,
     max_opset: int | None = None,
@@ -137,6 +138,7 @@ def quantize(
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         domains: whose operators qoperator and other modes may use: ``"microsoft"`` (ONNX Runtime's
             too, the default) or ``"standard"`` (ONNX's alone, the default of mode weights).
+        rest: ``"fp16"``: store what stays in float as float16; layers compute in float32 still.
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -182,8 +184,7 @@ def quantize(
         )  # fmt: skip
         check_format(format, profile)
         steps = legalized(change(Recipe.resolve(recipe), changes), profile)
-        if keep_scales:
-            steps = trained.with_trained(steps, calibrates=not untaught)
+        steps = trained.with_trained(steps, calibrates=not untaught) if keep_scales else steps
         if data_free:
             steps, left_out = without_data(steps, calibration)
         elif statistics is not None:
@@ -210,7 +211,7 @@ def quantize(
     (trained.prepare if keep_scales else refuse_quantized)(work)
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
-    steps = keep_to(steps, work, profile, limits, asked)
+    steps = keep_to(with_rest(steps, rest, profile), work, profile, limits, asked)
     planned_for = replace(
         profile, opset=min(profile.opset, limits.opset), costs=costs_in(steps) or profile.costs
     )
@@ -246,7 +247,7 @@ def quantize(
         exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
         compare = None if data_free else exact
         PassManager(before, progress=progress, compare=compare).run(work, ctx)
-        if ctx.plan.nodes:
+        if ctx.plan.nodes or rest is not None:
             original = work.clone()
             PassManager(after, progress=progress).run(work, ctx)
             qdq = work.clone() if forms else work

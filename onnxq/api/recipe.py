@@ -12,6 +12,7 @@ from typing import Any, cast
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.correct.restrict_weights import RestrictWeights
 from onnxq.passes.emit.io_dtype import IoDtype
+from onnxq.passes.emit.store_float16 import StoreFloat16
 from onnxq.passes.emit.to_qoperator import ToQoperator
 from onnxq.passes.emit.to_simulation import ToSimulation
 from onnxq.passes.fuse.fuse_focus import FuseFocus
@@ -23,6 +24,7 @@ from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import dtype
 from onnxq.quant.nonuniform import NONUNIFORM
 from onnxq.quant.ranges import RANGE_METHODS
+from onnxq.targets import Target
 
 FORMATS = ("qdq", "qdq-float", "qoperator", "simulate")
 DOMAINS = ("microsoft", "standard")
@@ -153,6 +155,24 @@ def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
             hint="make it with --report REPORT.json",
         )
     return names
+
+
+def with_rest(recipe: Recipe, rest: str | None, target: Target) -> Recipe:
+    """*recipe* storing what stays in float as *rest* says; None leaves it.
+
+    Raises:
+        UnknownNameError: there is no such type.
+        OptionError: nothing stays in float on *target*.
+    """
+    if rest is None:
+        return recipe
+    if rest != "fp16":
+        raise UnknownNameError("type of what stays in float", rest, ("fp16",))
+    if target.integer is not None:
+        raise OptionError(f"--rest has no effect: nothing stays in float on {target.name}")
+    forms = [p for p in recipe.passes if isinstance(p, FORMS)]
+    others = [p for p in recipe.passes if not isinstance(p, FORMS)]
+    return Recipe((*others, StoreFloat16(), *forms), recipe.name)
 
 
 def _place(passes: list[Pass], name: str, what: str) -> int:

@@ -16,6 +16,7 @@ from onnxq.api.limits import Limits
 from onnxq.api.result import Result
 from onnxq.api.speed import add_speed
 from onnxq.graph import Model, constant_value, is_constant
+from onnxq.passes.emit.store_float16 import StoreFloat16
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.macs import macs
 from onnxq.pipeline.progress import Progress
@@ -66,11 +67,13 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
     compared = None if run is None else run.compare
     PassManager(before, progress=call.progress, compare=compared).run(work, ctx)
     original = work.clone()
-    if ctx.plan.nodes:
+    rest = any(p.name == StoreFloat16.name for p in passes)
+    if ctx.plan.nodes or rest:
         after = [p for p in passes if p.stage >= Stage.EMIT]
         PassManager(after, progress=call.progress).run(work, ctx)
     else:
         original, work = given, given.clone()
+    if not ctx.plan.nodes:
         ctx.journal.warn("nothing was quantized: the model stays in float (reasons are listed)")
     call.progress.stage("verify")
     found = None

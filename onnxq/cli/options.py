@@ -87,6 +87,13 @@ RandomData = Annotated[
         help="Go on without data; the result is marked 'not calibrated'.",
     ),
 ]  # fmt: skip
+Rest = Annotated[
+    str | None,
+    typer.Option(
+        "--rest", metavar="T", rich_help_panel=_MAKE,
+        help="fp16: store what stays in float in half the bytes; it computes as before.",
+    ),
+]  # fmt: skip
 KeepScales = Annotated[
     bool,
     typer.Option(
