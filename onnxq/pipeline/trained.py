@@ -28,6 +28,11 @@ class TrainedGrid:
     high: int
 
     @property
+    def steps(self) -> tuple[float, int, int]:
+        """Equal for grids that stand for the same real values, whatever type numbers them."""
+        return self.scale, self.low - self.zero_point, self.high - self.zero_point
+
+    @property
     def bits(self) -> int:
         """Bits that number the codes in use."""
         return max(self.high - self.low, 1).bit_length()

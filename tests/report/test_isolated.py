@@ -209,3 +209,17 @@ def test_a_model_without_layers() -> None:
     assert errors.isolated is not None and errors.isolated.tensors() == {}
     (real,) = outputs(network(), samples(2)[0])
     assert errors.outputs["y"].count == 2 * real.size
+
+
+def test_codes_are_clipped_in_the_twins_as_they_are_in_the_model() -> None:
+    """Samples beyond the range that was calibrated: most of the noise is what is clipped."""
+    feeds = samples(20)
+    far = [{"x": 3 * feed["x"]} for feed in samples(6, seed=5)]
+    made = onnxq.quantize(
+        network(), data=feeds, target="x86-vnni", recipe="fast", activations="uint4",
+        report_data=far, report_detail="layers",
+    )  # fmt: skip
+    first = next(e for e in made.report["layers"] if e["node"] == "conv1")
+    assert first["kernel"] == "QLinearConv"
+    # the first layer reads what the float model reads: alone and together are one
+    assert first["isolated_sqnr_db"] == pytest.approx(first["cumulative_sqnr_db"], abs=0.05)

@@ -80,7 +80,7 @@ def _lift(model: Model, found: FakePair, ctx: Context) -> str:
         return f"it rounds '{source.name}' to {reason}"
     grid = trained_grid(found)
     before = trained.activations.get(source.name)
-    if before is not None and before != grid:
+    if before is not None and before.steps != grid.steps:
         trained.activations[result.name] = grid
         ctx.journal.warn(
             f"'{source.name}' is rounded to two grids in training: for "

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from onnxq.passes.fuse.fuse_batchnorm_forward import FuseBatchNormForward
-from tests.passes.golden import check
+from onnxq.pipeline.trained import TrainedWeight
+from tests.passes.golden import check, context
 
 PASS = FuseBatchNormForward()
 BN = "float[4] s, float[4] o, float[4] m, float[4] var"
@@ -126,4 +127,22 @@ def test_shared_weight_is_copied() -> None:
         """g (float[1,4,8,8] x) => (float[1,6,6,6] y, float[1,6,6,6] z)
         <float[6,4,3,3] v, float[6,4,3,3] w, float[6] c>
         { y = Conv(x, v, c)  z = Conv(x, w) }""",
+    )
+
+
+def test_codes_from_training_have_no_scale_for_each_input() -> None:
+    ctx = context()
+    ctx.trained.weights["conv", 1] = TrainedWeight(np.zeros((6, 4, 3, 3), int), np.ones(()), 8)
+    text = f"""g (float[1,4,8,8] x) => (float[1,6,6,6] y) <float[6,4,3,3] w, {BN}>
+        {{ [bn] b = BatchNormalization(x, s, o, m, var)  [conv] y = Conv(b, w) }}"""
+    check(PASS, text, ctx=ctx, declines=[("bn", "'conv' has codes from training")])
+    alike = {"s": np.ones(4, np.float32), "var": np.ones(4, np.float32)}
+    check(
+        PASS,
+        text,
+        """g (float[1,4,8,8] x) => (float[1,6,6,6] y) <float[6,4,3,3] w, float[6] c>
+        { y = Conv(x, w, c) }""",
+        weights=alike,
+        ctx=ctx,
+        declines=[("bn", "'conv' has codes from training")],
     )

@@ -57,6 +57,16 @@ def test_a_second_grid_of_one_tensor_stays_behind_the_first() -> None:
     assert "two grids" in ctx.journal.warnings[0]
 
 
+def test_signed_and_unsigned_codes_of_the_same_values_are_one_grid() -> None:
+    text = """g (float[1,4] x) => (float[1,4] y, float[1,4] p)
+        <float s = {0.5}, uint8 z = {128}, int8 u = {0}, float[4,4] w>
+        { q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  [one] y = MatMul (d, w)
+          r = QuantizeLinear (x, s, u)  e = DequantizeLinear (r, s, u)  [two] p = MatMul (e, w) }"""
+    model, ctx = apply(LiftFakeQuantization(), parse(text))
+    assert {n.op_type for n in model.graph.node} == {"MatMul"}
+    assert list(ctx.trained.activations) == ["x"] and not ctx.journal.warnings
+
+
 @pytest.mark.parametrize("reader", ["by 'neg'", "as an output"])
 def test_who_read_without_rounding_is_named(reader: str) -> None:
     output = reader.startswith("as")

@@ -82,3 +82,17 @@ def test_the_target_without_vnni_has_no_exposed_layer(name: str) -> None:
     fast = onnxq.quantize(source, data=data, target="x86-vnni", recipe="fast")
     assert not check(safe.model).exposed
     assert check(fast.model).exposed
+
+
+def test_codes_that_are_clipped_leave_room_for_larger_weights() -> None:
+    """127 · (127 + 127) is in 16 bits: activations of 7 bits are safe on every processor."""
+    source = parse(MODELS["conv-relu"][0])
+    exposed = {}
+    for activations in ("uint8", "uint7"):
+        made = onnxq.quantize(
+            source, data=random_feeds(source, 12), target="x86-vnni", recipe="fast",
+            activations=activations, keep_unfused=True,
+        )  # fmt: skip
+        exposed[activations] = bool(check(made.model).exposed)
+        assert check(made.model).macs_percent == 100
+    assert exposed == {"uint8": True, "uint7": False}
