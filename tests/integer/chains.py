@@ -133,6 +133,7 @@ def chains(
     way = rounding or draw(st.sampled_from(list(Rounding)))
     scaled = draw(st.booleans()) if multiplier is None else multiplier
     m = Qdq(draw(st.integers(0, 99)), way.value, multiplier=scaled)
+    m.weight_bits, m.bits = (draw(st.sampled_from(w)) for w in ((8, 4, 6, 7, 10, 12), (8, 4, 7)))
     shape = (1, *(draw(st.integers(1, 6)) for _ in range(3)))
     x = Tensor(m.input(shape[1:], -4, draw(st.sampled_from([INT8, UINT8]))), shape, -4)
     for _ in range(draw(st.integers(1, 5))):

@@ -16,7 +16,14 @@ INT8, UINT8, INT16 = np.int8, np.uint8, np.int16
 
 
 class Qdq:
-    """A model under construction; methods take and return names of dequantized tensors."""
+    """A model under construction; methods take and return names of dequantized tensors.
+
+    Weights have codes of *weight_bits*, and results stored as int8 of *bits*, as a Clip in front of
+    their QuantizeLinear says (not with multipliers).
+    """
+
+    weight_bits = 8
+    bits = 8
 
     def __init__(self, seed: int = 0, rounding: str | None = None, *, multiplier: bool = False
                  ) -> None:  # fmt: skip
@@ -51,6 +58,10 @@ class Qdq:
             limits = np.iinfo(dtype)
             scale *= np.float32(self.rng.uniform(0.75, 1.5))
             zero = int(self.rng.integers(limits.min, limits.max // 2, endpoint=True))
+        elif dtype is INT8 and self.bits < 8:
+            most = 1 << (self.bits - 1)
+            ends = [self.store(np.float32(n * scale), "e") for n in (-most, most - 1)]
+            x = self.node("Clip", [x, *ends])
         grid = [self.store(scale, "s"), self.store(np.array(zero, dtype), "z")]
         return self.node("DequantizeLinear", [self.node("QuantizeLinear", [x, *grid]), *grid])
 
@@ -68,10 +79,10 @@ class Qdq:
         self.inputs.append(helper.make_tensor_value_info(name, kind, ["N", *shape]))
         return self.quantize(name, exponent, dtype)
 
-    def codes(self, shape: Sequence[int], dtype: Any = INT8) -> NDArray[Any]:
-        limits = np.iinfo(dtype)
-        return self.rng.integers(max(limits.min, -127), min(limits.max, 127), shape, dtype=dtype,
-                                 endpoint=True)  # fmt: skip
+    def codes(self, shape: Sequence[int]) -> NDArray[Any]:
+        most = (1 << (self.weight_bits - 1)) - 1
+        dtype = INT8 if self.weight_bits <= 8 else INT16
+        return self.rng.integers(-most, most, shape, dtype=dtype, endpoint=True)
 
     def conv(
         self, x: str, channels: tuple[int, int], kernel: Sequence[int] = (3, 3), *,
