@@ -5,9 +5,8 @@ WIDE void conv_blocks_@(const IN *x, const W *weight, const int32_t *bias, struc
                         OUT *restrict y, PATCH *restrict patch, const struct conv *c)
 {
     const struct window *w = &c->window;
-    const int32_t pixels = w->out_height * w->out_width;
-    const int32_t taps = c->taps;
-    PATCH *f = patch + BLOCK * taps, *g = f + taps;
+    const int32_t pixels = w->out_height * w->out_width, taps = c->taps;
+    PATCH *f = patch + BLOCK * taps;
 
     for (int32_t channel = 0; channel < c->groups * c->out_channels; channel += c->out_channels) {
         for (int32_t pixel = 0; pixel < pixels; pixel += BLOCK) {
@@ -16,6 +15,7 @@ WIDE void conv_blocks_@(const IN *x, const W *weight, const int32_t *bias, struc
                 gather_@(x, patch + p * taps, c, p < count ? pixel + p : pixels - 1);
             for (int32_t o = 0; o < c->out_channels; o += 2) {
                 const int32_t filters = o + 1 < c->out_channels ? 2 : 1;
+                const PATCH *g = f + (filters - 1) * taps; /* the last one again */
                 int32_t acc[2][BLOCK];
                 for (int32_t k = 0; k < filters * taps; k++)
                     f[k] = (PATCH)weight[(channel + o) * taps + k];
