@@ -2,7 +2,8 @@
 
 For each network, recipe, target and rounding: the metric of the float model, of the QDQ model in
 ONNX Runtime (which rounds ties to even), and of the integers, which the simulation model computes.
-On the first frames each of its values is compared with the integer reference. Results are written
+On the first frames each of its values is compared with the integer reference. *most_samples* is the
+``--limit`` of evaluation samples, null for all of them. Results are written
 to ``integer.json`` beside this file after each network, and those of other networks in it are kept.
 """
 
@@ -77,6 +78,7 @@ def measure(network: str, options: dict[str, Any], limit: int | None) -> dict[st
         runtime, integers = (score(network, file, limit) for file in files)
     return {
         **options,
+        "most_samples": limit,
         "float": runtime[1],
         "runtime": runtime[0],
         "runtime_agree": runtime[2],
