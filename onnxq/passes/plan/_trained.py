@@ -86,6 +86,8 @@ def _oriented(
     if spec.scale is ScaleRule.POWER_OF_TWO and not (np.frexp(found)[0] == 0.5).all():
         return "the batch-norm folded into it leaves scales that are no powers of two"
     zero = symmetric_zero(spec)
+    if not spec.symmetric and rows.min(initial=0) >= 0:  # an operand without negative values
+        zero = spec.dtype.qmin
     codes = rows + zero
     beyond = max(spec.dtype.qmin - int(codes.min()), int(codes.max()) - spec.dtype.qmax)
     if beyond > 1:

@@ -102,9 +102,9 @@ class KeepTrainedScales(Pass):
         if planned is None and name not in ctx.trained.activations:
             return
         found = activation_qparams(grid, activation_spec(ctx), limits)
-        assert isinstance(found, str) or found.axis is None
         if isinstance(found, str):
-            _refuse(f"the activation '{name}'", found, ctx)
+            what = "is rounded anew" if planned is not None else "stays without rounding"
+            _refuse(f"the activation '{name}'", found, ctx, what)
             return
         tensors[name] = Fixed(found)
 
@@ -176,7 +176,7 @@ def _left_in_float(model: Model, ctx: Context) -> bool:
     return True
 
 
-def _refuse(what: str, why: str, ctx: Context) -> None:
+def _refuse(what: str, why: str, ctx: Context, instead: str = "is rounded anew") -> None:
     """Warn of a grid that cannot be kept.
 
     Raises:
@@ -190,7 +190,7 @@ def _refuse(what: str, why: str, ctx: Context) -> None:
             "float model without --keep-scales",
         )
     ctx.journal.warn(
-        f"{what} is rounded anew, not as in training, for {ctx.target.name}: {why}; another "
+        f"{what} {instead}, not as in training, for {ctx.target.name}: {why}; another "
         "--target, or symmetric grids in training, would keep it"
     )
 

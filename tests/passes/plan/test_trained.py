@@ -75,6 +75,13 @@ def test_minus_128_in_a_channel_that_turns_is_off_by_one() -> None:
     assert qparams.quantize(-weight.values).tolist() == [[127, -5]]
 
 
+def test_an_operand_without_negative_values_has_all_codes_above_zero() -> None:
+    weight = TrainedWeight(np.array([[0, 255]]), np.full((1, 2), 0.1), 8)
+    found = weight_qparams(weight.values, weight, QuantSpec(dtype=UINT8))
+    assert not isinstance(found, str)
+    assert found[0].quantize(weight.values).tolist() == [[0, 255]]
+
+
 @pytest.mark.parametrize("name", ["full", "seven", "four", "narrow", "high"])
 @pytest.mark.parametrize("dtype", [INT8, UINT8])
 def test_activations_stand_for_the_same_values(name: str, dtype: Any) -> None:
