@@ -38,8 +38,9 @@ def stateful(
 ) -> DataSource:
     """The samples of a source as steps of one sequence, with what *states* hold at each.
 
-    A state begins as zeros (free dimensions: those of the same name in the step, else 1), and is
-    then what *session*, the float model, gave out. The samples with their states are kept in a
+    A state begins as zeros, and is then what *session*, the float model, gave out. Free dimensions
+    are those of the same name in the step; else 0 where the output's has another name, as that of a
+    cache that grows, and else 1. The samples with their states are kept in a
     temporary file, so the sequence is run once.
 
     Args:
@@ -52,7 +53,7 @@ def stateful(
         DataError: the data do not fit, or the model fails on a step.
     """
     inputs = {i.name: i for i in session.inputs}
-    outputs = [o.name for o in session.outputs]
+    outputs = {o.name: o for o in session.outputs}
     for into, output in states.items():
         if into not in inputs:
             raise UnknownNameError("input", into, inputs)
@@ -64,7 +65,10 @@ def stateful(
         assert not first, "the source is stored: later passes do not begin here"
         held: Feed = {}
         for step in base:
-            held = held or {name: _zeros(inputs[name], step, inputs) for name in states}
+            held = held or {
+                into: _zeros(inputs[into], outputs[output], step, inputs)
+                for into, output in states.items()
+            }
             feed = {**step, **held}
             yield feed
             found = session.run(feed, sorted(set(states.values())))
@@ -84,8 +88,10 @@ def closed_loop(
         held = {into: found[output] for into, output in states.items()}
 
 
-def _zeros(info: InputInfo, step: Feed, inputs: Mapping[str, InputInfo]) -> NDArray[Any]:
-    """What the state *info* begins with."""
+def _zeros(
+    info: InputInfo, after: InputInfo, step: Feed, inputs: Mapping[str, InputInfo]
+) -> NDArray[Any]:
+    """What the state *info* begins with; *after* is the output that it is fed."""
     if info.shape is None or info.dtype is None:
         raise DataError(
             f"the state '{info.name}' has no rank in the model", hint="state its shape there"
@@ -96,5 +102,9 @@ def _zeros(info: InputInfo, step: Feed, inputs: Mapping[str, InputInfo]) -> NDAr
         for d, given in zip(inputs[name].shape or (), x.shape, strict=False)
         if isinstance(d, str)
     }
-    shape = [d if isinstance(d, int) else sizes.get(d or "", 1) for d in info.shape]
+    later = after.shape if after.shape and len(after.shape) == len(info.shape) else info.shape
+    shape = [
+        d if isinstance(d, int) else sizes.get(d or "", int(d == end))
+        for d, end in zip(info.shape, later, strict=True)
+    ]
     return np.zeros(shape, info.dtype)

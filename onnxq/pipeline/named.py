@@ -18,6 +18,7 @@ _PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float{apply=false},widen
 _PLAN_FAST = _PLAN.replace("{apply=false}", "")
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
+_EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
 _EMIT = "insert-qdq,pack-weights,hold-float"
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
@@ -30,13 +31,13 @@ RECIPES: dict[str, str] = {
         f"quantize-weights{{method=minmax}},quantize-biases,{_EMIT}"
     ),
     "balanced": (
-        f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
+        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges{runs=150},quantize-weights{method=mse},"
         "round-second-order{bits=6,samples=32},correct-biases-empirical,"
         f"quantize-biases,{_EMIT}"
     ),
     "best": (
-        f"{_CANONICAL},{_FUSE},equalize-silu,equalize-cross-layer,plan-kernels,{_GATED},{_PLAN},"
+        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
         f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),

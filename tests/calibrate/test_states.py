@@ -61,6 +61,14 @@ def test_a_model_on_its_own_states_is_where_they_come_from() -> None:
         np.testing.assert_array_equal(own["y"], expected)
 
 
+def test_a_cache_begins_empty_and_grows() -> None:
+    text = """g (float[B,1,3] x, float[B,P,3] past) => (float[B,T,3] present)
+        { present = Concat <axis = 1> (past, x) }"""
+    xs = [{"x": RNG.normal(size=(2, 1, 3)).astype(np.float32)} for _ in range(3)]
+    source = stateful(opened(xs), Session(parse(text, {})), {"past": "present"})
+    assert [f["past"].shape for f in source] == [(2, n, 3) for n in range(3)]
+
+
 def test_refusals() -> None:
     xs = [{"x": np.zeros((1, 48), np.float32)}]
     with pytest.raises(UnknownNameError, match="input 'g'"):
