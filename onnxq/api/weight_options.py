@@ -140,6 +140,8 @@ def _with_method(passes: list[Pass], method: str) -> list[Pass]:
     """*passes* with those of *method* in place of what they round weights by."""
     if method not in METHODS:
         raise UnknownNameError("method for weights", method, METHODS)
+    if not any(isinstance(p, RoundWeights) for p in passes):
+        raise OptionError("option weight_method has no effect: the recipe has no 'round-weights'")
     found: list[Pass] = []
     for one in passes:
         if isinstance(one, RoundWeightsSecondOrder | ProtectSalientChannels):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model
 from onnxq.passes.equalize._blocks import Block, apply, blocks
@@ -96,10 +97,10 @@ class ProtectSalientChannels(Pass):
         if (a != 1).any():
             apply(channels, a)
 
-    def _spec(self, node: object, ctx: Context) -> QuantSpec | None:
+    def _spec(self, node: gs.Node, ctx: Context) -> QuantSpec | None:
         """How the weight of *node* will be stored; None where it stays in float."""
         run = run_of(node, 1)
-        if run is None or size_of(node.inputs[1]) < _SMALLEST:  # type: ignore[attr-defined]
+        if run is None or size_of(node.inputs[1]) < _SMALLEST:
             return None
         run = replace(run, size=self.block)
         return stored_spec(self.weights, run, ctx.target, symmetric=self.symmetric)
