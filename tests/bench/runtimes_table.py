@@ -33,6 +33,11 @@ def table(result: Mapping[str, Any]) -> str:
             cells = [f"**{name}**" if file == "float" else "", title]
             cells += [_cell(rows.get(runtime), file) for runtime in runtimes]
             lines.append(f"| {' | '.join(cells)} |")
+    where = result["machine"]
+    lines += [
+        "",
+        f"Measured on {where['cores']} cores of {where['cpu']}, all of a network taking turns.",
+    ]
     return "\n".join(lines)
 
 
