@@ -1,8 +1,10 @@
 """What each correcting pass adds, in dB and points: ``python ablation.py [NETWORK…] [-o FILE]``.
 
+``python tests/bench/ablation.py --readme`` writes the table of the README from ``ablation.json``.
+
 Every variant is a whole ``onnxq.quantize`` for the target x86, evaluated on the zoo's images in the
 integer kernels of this machine. Results are written to ``ablation.json`` beside this file after
-each network, and those of other networks in it are kept.
+each, and those of other networks in it are kept.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +28,14 @@ from tests.zoo import ZOO, zoo
 
 NETWORKS = ("cifar_resnet20", "squeezenet1.1", "mobilenetv2")
 OUT = Path(__file__).with_name("ablation.json")
+README = Path(__file__).resolve().parents[2] / "README.md"
+START, END = "<!-- ablation: written by tests/bench/ablation.py -->", "<!-- end of ablation -->"
 ANALYTIC = {"correct-biases-empirical": "correct-biases"}
 NO_SEARCH = {"search-ranges": ""}
 SEARCH = {"search-ranges": "search-ranges"}
 ROUND = {"round-second-order": "round-second-order"}
 LAST, ENTROPY = "equalize-cross-layer", "choose-ranges{method=entropy}"
-RECONSTRUCT = {"correct-biases-empirical": "round-by-reconstruction,{}"}
+RECONSTRUCT = {"correct-biases-empirical": "round-by-reconstruction{bits=16},{}"}
 NO_EQUALIZATION = {"equalize-cross-layer": "", "equalize-silu": ""}
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "fast": ("fast", {}),
@@ -89,30 +94,54 @@ def measure(network: str, steps: str, **options: Any) -> dict[str, Any]:
     }
 
 
+def trials(network: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What is measured of *network*: name, recipe and options."""
+    for name, (base, changes) in VARIANTS.items():
+        yield name, recipe(base, changes), {}
+    for name, side in BOUNDS.items():
+        yield name, recipe("best", {}), {side: "int16", "keep_unfused": True}
+    bits = FEW_BITS.get(network)
+    for base in ("balanced", "best") if bits else ():
+        yield f"{base}, {bits}", recipe(base, {}), {"weights": bits}
+
+
+def table(found: dict[str, Any]) -> str:
+    """SQNR in dB by variant and network, as Markdown."""
+    variants = list(dict.fromkeys(variant for rows in found.values() for variant in rows))
+    lines = [f"| SQNR dB | {' | '.join(found)} |", f"| --- |{' --: |' * len(found)}"]
+    for variant in variants:
+        cells = [rows[variant]["sqnr_db"] if variant in rows else None for rows in found.values()]
+        shown = ("" if cell is None else f"{cell:.1f}" for cell in cells)
+        lines.append(f"| {variant} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def into_readme(text: str) -> None:
+    """Put *text* between the marks of the README."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Measure the networks named, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("-o", "--out", type=Path, default=OUT)
+    parser.add_argument("--readme", action="store_true", help="only write the README's table")
     given = parser.parse_args()
+    if given.readme:
+        into_readme(table(json.loads(given.out.read_text())))
+        return
     if ZOO is None:
         sys.exit("the model zoo is not here: set $ONNXQ_ZOO")
-    table = json.loads(given.out.read_text()) if given.out.exists() else {}
+    results = json.loads(given.out.read_text()) if given.out.exists() else {}
     for network in given.networks:
-        rows = {}
-        for name, (base, changes) in VARIANTS.items():
-            rows[name] = measure(network, recipe(base, changes))
+        rows = results[network] = {}
+        for name, steps, options in trials(network):
+            rows[name] = measure(network, steps, **options)
             print(network, name, rows[name], flush=True)
-        for name, side in BOUNDS.items():
-            options = {side: "int16", "keep_unfused": True}
-            rows[name] = measure(network, recipe("best", {}), **options)
-            print(network, name, rows[name], flush=True)
-        for base in ("balanced", "best") if network in FEW_BITS else ():
-            bits = FEW_BITS[network]
-            rows[f"{base}, {bits}"] = measure(network, recipe(base, {}), weights=bits)
-            print(network, base, bits, rows[f"{base}, {bits}"], flush=True)
-        table[network] = rows
-        given.out.write_text(json.dumps(table, indent=1) + "\n")
+            given.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
