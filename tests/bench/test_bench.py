@@ -161,3 +161,12 @@ def test_stretch_makes_different_samples(tmp_path: Path) -> None:
         assert found["a"].shape == (10, 2)
         assert len(np.unique(found["a"][:, 0])) == 10
         assert found["b"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+
+
+def test_readme_shows_the_methods_for_few_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    few = program("few_bits")
+    found = json.loads(few.RESULTS.read_text(encoding="utf-8"))
+    shown = few.README.read_text("utf-8").split(few.START)[1].split(few.END)[0].strip()
+    assert shown == few.short(found)
+    assert set(found["networks"]) == set(few.NETWORKS)
