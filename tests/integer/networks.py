@@ -187,3 +187,9 @@ def residual(m: Qdq) -> list[str]:
     y = m.quantize(m.node("MaxPool", [y], kernel_shape=[2, 2], strides=[2, 2]), 1)
     y = m.quantize(m.node("GlobalAveragePool", [y]), 0)
     return [m.gemm(m.node("Flatten", [y]), (10, 8), exponent=0)]
+
+
+@network
+def table_of_four_bits(m: Qdq) -> list[str]:
+    x, m.bits = m.input((3, 5)), 4
+    return [m.quantize(m.node("Sigmoid", [x]), -4)]

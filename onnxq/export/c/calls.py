@@ -115,7 +115,8 @@ class Calls:
             case MaxPool() | AveragePool():
                 self._pool(step, step.kind.window, sources[0], out)
             case Table():
-                table = self.weight(f"{self.label}_table", step.kind.codes, out.dtype)
+                codes = step.kind.codes.clip(step.low, step.high)
+                table = self.weight(f"{self.label}_table", codes, out.dtype)
                 least = int(np.iinfo(sources[0].dtype).min)
                 self.call("table", (sources[0].dtype, "", out.dtype), self.place(sources[0]),
                           self.place(out), table, out.size, least)  # fmt: skip
