@@ -83,6 +83,7 @@ class Arithmetic:
         shift: smallest and largest right shift.
         bias_shift: largest left shift of a bias.
         operand_shift: largest left shift that aligns the operands of a sum.
+        sum_shift: largest right shift of a sum.
         aligned: operators whose inputs have the scale of their output, so that they only copy.
     """
 
@@ -93,6 +94,7 @@ class Arithmetic:
     shift: tuple[int, int] = (0, 31)
     bias_shift: int = 31
     operand_shift: int = 22
+    sum_shift: int = 31
     aligned: tuple[str, ...] = ("Concat",)
 
 

@@ -195,7 +195,7 @@ def test_estimates_are_believed_where_other_values_confirm_them() -> None:
                          for n in ("squeezenet1.1", "mobilenetv2", "yolox_nano"))],
 )  # fmt: skip
 def test_both_ways_give_the_same_figures_on_real_networks(name: str) -> None:
-    feeds = list(zoo().calibration(name, 100))
+    feeds = list(zoo().calibration(name, 50))
     held = feeds[:10] if name == "mobilenetv2" else feeds[len(feeds) * 9 // 10 :]  # see above
     result = quantized(str(model(name)), feeds, held)
     assert SCALED in result.model.metadata

@@ -29,8 +29,9 @@ class LegalizeShifts(Pass):
         n = e_y − (e_x + e_w), has to lie within the target's limits, for each output channel.
         Where it is too small, the result takes the exponent that makes it just large enough;
         where it is too large, the weights do. Operands of a sum are shifted to the left to the
-        smaller of their exponents: where that shift is too large, the finer operand becomes
-        coarser. Since one change can ask for another, nodes are visited again until none is left.
+        smaller of their exponents: where that shift, or the one of the sum, is too large, the
+        finer operand becomes coarser. Since one change can ask for another, nodes are visited
+        again until none is left.
 
     Why
         Power-of-two hardware shifts to the right, by so many bits. A result that is finer than
@@ -49,8 +50,8 @@ class LegalizeShifts(Pass):
         of the shifter.
 
     Source
-        AMD Vitis AI, limits of the DPU's shifts (shift_cut, shift_read), as its public quantizer
-        states them.
+        AMD Vitis AI, limits of the DPU's shifts (shift_cut, shift_read, shift_write), as its public
+        quantizer states them; a sum is never shifted to the left, though it allows that.
     """
 
     name: ClassVar[str] = "legalize-shifts"
@@ -121,7 +122,10 @@ class _Moved:
         finer = names[int(np.argmin(own))]
         if self._lift(finer, max(own) - self.arithmetic.operand_shift, node):
             return True
-        return self._lift(result(node, self.ctx), min(own) + self.arithmetic.shift[0], node)
+        y = result(node, self.ctx)
+        if self._lift(y, min(own) + self.arithmetic.shift[0], node):
+            return True
+        return self._lift(finer, self._exponent(y) - self.arithmetic.sum_shift, node)
 
     def _lift(self, name: str, exponent: int, node: gs.Node) -> bool:
         """Raise the exponent of *name*, and of what shares its scale, to *exponent* at least."""

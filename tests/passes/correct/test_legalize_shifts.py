@@ -66,6 +66,8 @@ def test_operands_of_a_sum() -> None:
     found, _ = legal(SUM, "fpga-pow2", {"x": -6, "p": -12, "z": 0, "y": -20}, WEIGHT)
     assert found["p"] == -12
     assert found["y"] == -12, "no finer than its operands"
+    found, _ = legal(SUM, "dpu", {"x": -6, "p": -12, "z": -10, "y": 20}, WEIGHT)
+    assert (found["p"], found["z"]) == (-5, -5), "20 + 5 = 25, the DPU's largest"
 
 
 def test_what_the_user_gave_is_refused() -> None:
