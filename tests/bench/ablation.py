@@ -51,8 +51,8 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "balanced without bias correction": ("balanced", {"correct-biases-empirical": ""}),
     "balanced with correct-biases": ("balanced", ANALYTIC),
     "balanced + round-second-order": ("balanced", ROUND),
-    "balanced + round-by-reconstruction": ("balanced", RECONSTRUCT),
     "best": ("best", {}),
+    "balanced + round-by-reconstruction": ("balanced", RECONSTRUCT),
 }
 """By name, the recipe, and by pass what takes its place, {} being the pass itself."""
 BOUNDS = {"best, weights of 16 bits": "weights", "best, activations of 16 bits": "activations"}
