@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
+from readme import Section
 
 import onnxq
 from onnxq.pipeline import Recipe
@@ -28,8 +29,7 @@ from tests.zoo import ZOO, zoo
 
 NETWORKS = ("cifar_resnet20", "squeezenet1.1", "mobilenetv2")
 OUT = Path(__file__).with_name("ablation.json")
-README = Path(__file__).resolve().parents[2] / "README.md"
-START, END = "<!-- ablation: written by tests/bench/ablation.py -->", "<!-- end of ablation -->"
+SECTION = Section("ablation", "ablation.py")
 ANALYTIC = {"correct-biases-empirical": "correct-biases"}
 NO_SEARCH = {"search-ranges": ""}
 SEARCH = {"search-ranges": "search-ranges"}
@@ -116,13 +116,6 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def into_readme(text: str) -> None:
-    """Put *text* between the marks of the README."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Measure the networks named, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,7 +124,7 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="only write the README's table")
     given = parser.parse_args()
     if given.readme:
-        into_readme(table(json.loads(given.out.read_text())))
+        SECTION.write(table(json.loads(given.out.read_text())))
         return
     if ZOO is None:
         sys.exit("the model zoo is not here: set $ONNXQ_ZOO")

@@ -24,11 +24,11 @@ from typing import Any
 
 from compare import entries, machine, required, scored, zoo_program
 from process import Finished, run
+from readme import Section
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "beyond.json"
-README = HERE.parents[1] / "README.md"
-START, END = "<!-- modes: written by tests/bench/beyond.py -->", "<!-- end of modes -->"
+SECTION = Section("modes", "beyond.py")
 NETWORKS = (
     "villes_transformer_d64h8", "names_transformer", "shakespeare_rnn", "gtcrn_simple",
     "silero_vad_16k_op15", "silero_vad", "mnist_cntk", "mobilenetv2",
@@ -154,10 +154,7 @@ def main() -> None:
     if given.table:
         print(table(kept["networks"]))
     if given.readme:
-        before, _, rest = README.read_text(encoding="utf-8").partition(START)
-        after = rest.partition(END)[2]
-        text = f"{before}{START}\n\n{table(kept['networks'])}\n\n{END}{after}"
-        README.write_text(text, encoding="utf-8")
+        SECTION.write(table(kept["networks"]))
 
 
 if __name__ == "__main__":

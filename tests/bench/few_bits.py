@@ -30,13 +30,13 @@ import onnxruntime as ort
 from compare import entries, machine, required, zoo_program
 from onnx import TensorProto, helper, numpy_helper
 from process import run
+from readme import Section
 
 import onnxq
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "few_bits.json"
-README = HERE.parents[1] / "README.md"
-START, END = "<!-- few bits: written by tests/bench/few_bits.py -->", "<!-- end of few bits -->"
+SECTION = Section("few bits", "few_bits.py")
 NETWORKS = ("villes_transformer_d64h8", "names_transformer", "shakespeare_rnn")
 METHODS = ("rtn", "mse", "hqq", "awq", "gptq", "awq+gptq")
 FORMS: dict[str, dict[str, Any]] = {
@@ -215,9 +215,7 @@ def main() -> None:
         kept["networks"][name] = measured(name)
         kept["networks"] = {n: kept["networks"][n] for n in NETWORKS if n in kept["networks"]}
     if given.readme:
-        before, _, rest = README.read_text(encoding="utf-8").partition(START)
-        text = f"{before}{START}\n\n{short(kept)}\n\n{END}{rest.partition(END)[2]}"
-        README.write_text(text, encoding="utf-8")
+        SECTION.write(short(kept))
     if not shown:
         kept["machine"] = machine()
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

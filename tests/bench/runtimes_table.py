@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from readme import Section
+
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "runtimes.json"
-README = HERE.parents[1] / "README.md"
-BEGIN, END = (
-    "<!-- runtimes: written by tests/bench/runtimes_table.py -->",
-    "<!-- end of runtimes -->",
-)
+SECTION = Section("runtimes", "runtimes_table.py")
 SLOW = "onnx reference"
 TITLES = {
     "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO",
@@ -55,11 +53,7 @@ def _cell(row: Mapping[str, Any] | None, file: str) -> str:
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    found = table(json.loads(RESULTS.read_text(encoding="utf-8")))
-    README.write_text(f"{before}{BEGIN}\n\n{found}\n\n{END}{after}", encoding="utf-8")
+    SECTION.write(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from readme import Section
+
 HERE = Path(__file__).resolve().parent
-README = HERE.parents[1] / "README.md"
-BEGIN, END = "<!-- results: written by tests/bench/table.py -->", "<!-- end of results -->"
+SECTION = Section("results", "table.py")
 CLOSE_UP = ("squeezenet1.1", "mobilenetv2", "cifar_resnet20", "yolox_nano")
 """Networks of which every setting is shown."""
 
@@ -125,10 +126,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 def main() -> None:
     result = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    README.write_text(f"{before}{BEGIN}\n\n{render(result)}\n\n{END}{after}", encoding="utf-8")
+    SECTION.write(render(result))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,12 @@ def program(name: str) -> ModuleType:
     return module
 
 
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs import each other as they do when they are run."""
+    monkeypatch.syspath_prepend(HERE)
+
+
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     found: dict[str, Any] = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
@@ -34,16 +40,13 @@ def results() -> dict[str, Any]:
 
 def test_readme_shows_the_measured_results(results: dict[str, Any]) -> None:
     table = program("table")
-    text = table.README.read_text(encoding="utf-8")
-    shown = text.split(table.BEGIN)[1].split(table.END)[0].strip()
-    assert shown == table.render(results)
+    assert table.SECTION.shown() == table.render(results)
 
 
 def test_readme_shows_the_measured_runtimes() -> None:
     table = program("runtimes_table")
     found = json.loads(table.RESULTS.read_text(encoding="utf-8"))
-    shown = table.README.read_text(encoding="utf-8").split(table.BEGIN)[1].split(table.END)[0]
-    assert shown.strip() == table.table(found)
+    assert table.SECTION.shown() == table.table(found)
     for network in found["networks"].values():
         assert all("error" in row or "sqnr_db" in row
                    for file in network["files"].values() for row in file.values())  # fmt: skip
@@ -163,10 +166,15 @@ def test_stretch_makes_different_samples(tmp_path: Path) -> None:
         assert found["b"].tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
 
 
-def test_readme_shows_the_methods_for_few_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(HERE)
+def test_readme_shows_the_methods_for_few_bits() -> None:
     few = program("few_bits")
     found = json.loads(few.RESULTS.read_text(encoding="utf-8"))
-    shown = few.README.read_text("utf-8").split(few.START)[1].split(few.END)[0].strip()
-    assert shown == few.short(found)
+    assert few.SECTION.shown() == few.short(found)
     assert set(found["networks"]) == set(few.NETWORKS)
+
+
+def test_readme_shows_what_passes_add() -> None:
+    ablation = program("ablation")
+    found = json.loads(ablation.OUT.read_text(encoding="utf-8"))
+    assert ablation.SECTION.shown() == ablation.table(found)
+    assert set(found) == set(ablation.NETWORKS)
