@@ -23,6 +23,10 @@ from onnxq.quant.weights import knows_pairs
 Array = NDArray[np.float32]
 
 
+UNREAD: Array = np.empty(0, np.float32)
+"""In place of weights that are read when it is their turn."""
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """A planned node with stored weights of its own.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.patch_moments import PatchMomentsState
 from onnxq.graph import Model
 from onnxq.graph.deferred import peek
-from onnxq.passes.correct._layers import Layer, geometry
+from onnxq.passes.correct._layers import UNREAD, Layer, geometry
 from onnxq.passes.correct._moments import moments
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import QuantSpec
@@ -30,8 +30,6 @@ Array = NDArray[np.float32]
 _OPS = ("MatMul", "Gemm", "Conv")
 _DAMPING = (0.01, 0.1)
 _SWEEPS = 3
-_UNREAD: Array = np.empty(0, np.float32)
-"""Weights are read when it is their turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ class RoundWeightsSecondOrder(Pass):
             if isinstance(shape, str):
                 ctx.decline(node, shape)
                 continue
-            layer = Layer(node, _UNREAD, spec, *shape)
+            layer = Layer(node, UNREAD, spec, *shape)
             if layer.columns > self.columns:
                 ctx.decline(node, f"its patches have {layer.columns} values each")
                 continue

@@ -10,16 +10,17 @@ so that samples are needed once, for H, however many factors are tried.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.calibrate.observer import gathered
-from onnxq.calibrate.patch_moments import PatchMoments
-from onnxq.graph import Model, constant_value
-from onnxq.passes.correct._layers import Layer, geometry
+from onnxq.graph import Model
+from onnxq.graph.deferred import peek
+from onnxq.passes.correct._layers import UNREAD, Layer, geometry
+from onnxq.passes.correct._moments import moments
 from onnxq.passes.equalize._blocks import Block
 from onnxq.passes.equalize._ends import Array, Ids, spread_columns
 from onnxq.pipeline import Context
@@ -28,8 +29,6 @@ from onnxq.quant.blocks import block_params
 from onnxq.quant.second_order import objective
 
 Matrix = NDArray[np.float32]
-_ELEMENTS = 25_000_000
-"""Values of second moments in memory at once; each is held twice, in 4 bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,7 @@ def saliences(
     patches: int,
     columns: int,
 ) -> Iterator[tuple[Block, list[Salience]]]:
-    """Each block with its measured layers, some blocks in memory at a time.
+    """Each block with its measured layers, some layers in memory at a time.
 
     Args:
         blocks: with specs by name of the layer; layers without one stay in float.
@@ -94,44 +93,28 @@ def saliences(
         patches: of each sample, how many rows a layer is measured on, at most.
         columns: layers with more values in a patch are left out.
     """
-    waiting: list[tuple[Block, list[tuple[Layer, Ids]]]] = []
-    size = 0
-    for block, specs in blocks:
-        layers = []
-        for reader in block.readers:
-            spec, shape = specs.get(reader.node.name), geometry(reader.node, ctx)
-            if spec is None or isinstance(shape, str):
-                continue
-            weight = np.asarray(constant_value(reader.node.inputs[1]), np.float32)
-            layer = Layer(reader.node, weight, spec, *shape)
-            if layer.columns <= columns:
-                layers.append((layer, reader.ids))
-        own = sum(layer.elements for layer, _ in layers)
-        if waiting and size + own > _ELEMENTS:
-            yield from _measured(waiting, model, ctx, samples, patches)
-            waiting, size = [], 0
-        waiting.append((block, layers))
-        size += own
-    if waiting:
-        yield from _measured(waiting, model, ctx, samples, patches)
-
-
-def _measured(
-    waiting: Sequence[tuple[Block, list[tuple[Layer, Ids]]]],
-    model: Model,
-    ctx: Context,
-    samples: int,
-    patches: int,
-) -> Iterator[tuple[Block, list[Salience]]]:
-    layers = [layer for _, own in waiting for layer, _ in own]
-    wanted = [(y.node.inputs[0].name, PatchMoments(y.reads, patches)) for y in layers]
-    found = ctx.observe_apart(model, gathered(wanted), samples) if wanted else ctx.statistics
-    for block, own in waiting:
+    own = [(block, list(_layers(block, specs, columns, ctx))) for block, specs in blocks]
+    every = [layer for _, layers in own for layer, _ in layers]
+    found = moments(every, model, ctx, samples=samples, patches=patches)
+    for block, layers in own:
         result = []
-        for layer, ids in own:
-            state = found.get(layer.node.inputs[0].name, PatchMoments(layer.reads, patches))
+        for (layer, ids), (_, state) in zip(layers, islice(found, len(layers)), strict=True):
             if state.fitted.count:
                 h = state.fitted.second()
                 held = state.held.second() if state.held.count else h
-                result.append(Salience(layer, ids, h, held))
+                weight = np.asarray(peek(layer.node.inputs[1]), np.float32)
+                result.append(Salience(replace(layer, weight=weight), ids, h, held))
         yield block, result
+
+
+def _layers(
+    block: Block, specs: Mapping[str, QuantSpec], columns: int, ctx: Context
+) -> Iterator[tuple[Layer, Ids]]:
+    """The layers of *block* that can be measured, with the variables that they read."""
+    for reader in block.readers:
+        spec, shape = specs.get(reader.node.name), geometry(reader.node, ctx)
+        if spec is None or isinstance(shape, str):
+            continue
+        layer = Layer(reader.node, UNREAD, spec, *shape)
+        if layer.columns <= columns:
+            yield layer, reader.ids
