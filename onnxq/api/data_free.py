@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from onnxq.api.calibration import Calibration, open_calibration
+from onnxq.api.synthetic import Synthetic
 from onnxq.calibrate.datafree.observe import from_histogram, observe, of_input
 from onnxq.calibrate.datafree.points import Points
 from onnxq.calibrate.datafree.propagate import Propagation
@@ -20,15 +20,11 @@ from onnxq.calibrate.driver import calibrate
 from onnxq.calibrate.histogram import Histogram
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.random_data import Ranges
-from onnxq.calibrate.sources import Feed
-from onnxq.calibrate.states import States
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.pipeline import Context
 from onnxq.pipeline.context import Moments
-from onnxq.pipeline.progress import Progress
 from onnxq.pipeline.scaled import scale_factors
-from onnxq.runtime.providers import Provider
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 _SAMPLES = 4
@@ -36,7 +32,7 @@ _SAMPLES = 4
 
 
 @dataclass
-class DataFree(Calibration):
+class DataFree(Synthetic):
     """What passes ask of data, answered from batch-norms and weights; ``source`` is synthetic.
 
     Attributes:
@@ -129,54 +125,15 @@ class DataFree(Calibration):
             ops = ", ".join(f"{n} × {op}" for op, n in sorted(self.unruled.items()))
             ctx.journal.warn(f"data-free: measured on synthetic input, for want of a rule: {ops}")
 
-    def notes(self) -> list[str]:
-        """Nothing: all there is to say is a warning."""
-        return []
-
-    def report_feeds(self) -> Iterator[Feed]:
-        """The samples of the report: its own, else all synthetic ones."""
-        return iter(self.source if self.report_source is None else self.report_source)
-
     def facts(self) -> dict[str, Any]:
         """The ``data`` part of the report."""
-        judged = self.source if self.report_source is None else self.report_source
-        real = self.report_source is not None
-        return {
-            "digest": self.source.digest(),
-            "calibration_samples": 0,
-            "report_samples": judged.count(),
-            "held_out": True if real else None,
-            "synthetic": not real,
-            "calibrated": False,
-            "data_free": True,
-            "sufficiency": "",
-        }
+        return super().facts() | {"data_free": True}
 
 
 def open_data_free(
-    model: Model,
-    data: Any,
-    *,
-    report_data: Any = None,
-    preprocess: str | None = None,
-    random: bool = False,
-    seed: int = 0,
-    statistics: Any = None,
-    providers: Sequence[Provider] = (),
-    progress: Progress,
-    ranges: Ranges | None = None,
-    states: States | None = None,
+    model: Model, data: None, *, ranges: Ranges | None = None, **given: Any
 ) -> DataFree:
-    """As ``open_calibration``, for a call without data; *report_data* may be real.
-
-    Raises:
-        DataError: *report_data* does not fit the model.
-        UnsupportedModelError: ONNX Runtime cannot load the model.
-    """
-    found = open_calibration(
-        model, None, report_data=report_data, preprocess=preprocess, random=True, seed=seed,
-        providers=providers, progress=progress, ranges=ranges, states=states,
-    )  # fmt: skip
-    return DataFree(
-        found.source, found.report_source, True, None, providers, progress, ranges=ranges or {}
-    )
+    """What ``Synthetic.opened`` opens, for ranges that follow from batch-norms and weights."""
+    found = DataFree.opened(model, data, ranges=ranges, **given)
+    found.ranges = ranges or {}
+    return found

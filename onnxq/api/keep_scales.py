@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onnxq.api.calibration import Calibration, open_calibration
 from onnxq.api.data_free import open_data_free
-from onnxq.calibrate.sources import Feed
+from onnxq.api.synthetic import Synthetic
 from onnxq.errors import DataError, OptionError, UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.passes._fake_qdq import fake_pair, remove_pair
@@ -164,7 +164,7 @@ def _narrow(widths: Sequence[tuple[int, int]]) -> str:
 
 
 @dataclass
-class Untaught(Calibration):
+class Untaught(Synthetic):
     """No data: what training did not round cannot be measured; the report is on random input."""
 
     def measure(self, model: Model, wanted: Any, samples: int | None = None) -> Any:
@@ -184,36 +184,13 @@ class Untaught(Calibration):
         if self.report_source is None:
             ctx.journal.warn("no data: errors in this report are those on random input")
 
-    def notes(self) -> list[str]:
-        """Nothing of samples."""
-        return []
-
-    def report_feeds(self) -> Iterator[Feed]:
-        """The samples of the report: its own, else all random ones."""
-        return iter(self.source if self.report_source is None else self.report_source)
-
     def facts(self) -> dict[str, Any]:
         """The ``data`` part of the report."""
-        real = self.report_source is not None
-        return super().facts() | {
-            "calibration_samples": 0, "calibrated": None, "held_out": True if real else None,
-            "synthetic": not real, "report_samples": (self.report_source or self.source).count(),
-        }  # fmt: skip
+        return super().facts() | {"calibrated": None}
 
 
 def opening(data_free: bool, untaught: bool) -> Callable[..., Calibration]:
     """What opens the data of a call."""
     if data_free:
         return open_data_free
-    return open_untaught if untaught else open_calibration
-
-
-def open_untaught(model: Model, data: None, *, random: bool, **given: Any) -> Untaught:
-    """As ``open_calibration``, for a call without data; those of the report may be real.
-
-    Raises:
-        DataError: the samples of the report do not fit the model.
-        UnsupportedModelError: ONNX Runtime cannot load the model.
-    """
-    found = open_calibration(model, data, random=not random, **given)
-    return Untaught(found.source, found.report_source, False, None, found.providers, found.progress)
+    return Untaught.opened if untaught else open_calibration
