@@ -50,6 +50,16 @@ def test_both_ways_of_convolution(wanted: bool, flags: tuple[str, ...], tmp_path
         assert source.files["model.c"].count("scratch_s16[") == 1 and source.scratch > 0
 
 
+@needs_cc
+@pytest.mark.parametrize("most", range(3))
+def test_every_set_of_instructions(most: int, tmp_path: Path) -> None:
+    with blocks(True):
+        program = lower(Model.load(build("conv_channels_strides_pads")))
+        source = project(program, tmp_path, flags=(*FAST, f"-DMODEL_SIMD={most}"))
+    assert all(f"sums_{name}" in source.files["kernels.c"] for name in ("sse2", "avx2", "vnni"))
+    check_golden(tmp_path)
+
+
 @pytest.mark.skipif(CLANG is None, reason="there is no clang")
 @pytest.mark.parametrize("name", ["conv_depthwise", "residual", "split_shuffle"])
 def test_clang(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

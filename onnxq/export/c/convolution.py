@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.export.c.memory import Memory
 from onnxq.export.c.text import narrow, patch_type
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 #: Output pixels whose patches the plain convolution gathers together; those of the one in blocks,
 #: which widens filters, too, and gets scratch memory of at most a part of that for values.
-PIXELS, BLOCKS, FILTERS, SHARE = 4, (16, 8), 2, 1 / 4
-#: To a multiple of this filters are filled up for blocks, so that vectors have no rest.
-LANES = 16
+PIXELS, BLOCKS, FILTERS, SHARE = 4, (32, 16), 8, 1 / 4
 
 
 def block(program: Program, memory: Memory) -> int:
@@ -36,8 +35,8 @@ def convolution(calls: Calls, step: Step, kind: Conv, x: Value, out: Value) -> N
     weight, bias = kind.weight.reshape(channels, -1), kind.bias
     if alone:  # it subtracts the zero point itself
         bias = bias + weight.sum(axis=1) * kind.outside
-    elif calls.block:
-        weight = np.pad(weight, ((0, 0), (0, -weight.shape[1] % LANES)))
+    elif calls.block and _paired(kind, x):
+        weight = _packed(kind)
     taps, wide = weight.shape[1], patch_type(x.dtype)
     numbers = (kind.groups, each, of_group, kind.outside, taps)
     text = f"{{{window_numbers(kind.window, x, out)}, {', '.join(map(str, numbers))}}}"
@@ -45,7 +44,7 @@ def convolution(calls: Calls, step: Step, kind: Conv, x: Value, out: Value) -> N
     before = (calls.place(x), *calls.constants(step, weight, bias), calls.place(out))
     if alone:
         calls.call("depthwise", types, *before, calls.room("int32", out.shape[3]), table)
-    elif calls.block:
+    elif calls.block and _paired(kind, x):
         patches = calls.room(wide, (calls.block + FILTERS) * taps)
         calls.call("conv_blocks", types, *before, patches, table)
     else:
@@ -61,8 +60,26 @@ def window_numbers(window: Window, x: Value, out: Value) -> str:
 
 def _patch(program: Program, step: Step) -> int:
     """Bytes that the convolution in blocks gathers for one pixel of *step*; 0 for other steps."""
-    if not isinstance(step.kind, Conv):
+    x = program.values[step.inputs[0]]
+    if not isinstance(step.kind, Conv) or not _paired(step.kind, x):
         return 0
-    taps = int(np.prod(step.kind.weight.shape[1:]))
-    wide = patch_type(program.values[step.inputs[0]].dtype)
-    return (taps + -taps % LANES) * np.dtype(wide).itemsize
+    _, each, height, width = step.kind.weight.shape
+    return int((each + each % 2) * height * width * 2)
+
+
+def _paired(kind: Conv, x: Value) -> bool:
+    """Whether codes and weights fit into the 16 bits of a pair."""
+    return patch_type(x.dtype) == "int16" and narrow(kind.weight) != "int32"
+
+
+def _packed(kind: Conv) -> NDArray[Any]:
+    """The weight as [filters, taps], in tiles [8 filters, places, channel pairs, filters, 2].
+
+    Filters of a group and channels are filled up with zeros.
+    """
+    channels, each, height, width = kind.weight.shape
+    of_group = channels // kind.groups
+    grouped = kind.weight.reshape(kind.groups, of_group, each, height * width)
+    full = np.pad(grouped, ((0, 0), (0, -of_group % FILTERS), (0, each % 2), (0, 0)))
+    tiles = full.reshape(-1, FILTERS, (each + 1) // 2, 2, height * width)
+    return tiles.transpose(0, 4, 2, 1, 3).reshape(-1, (each + each % 2) * height * width)

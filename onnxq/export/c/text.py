@@ -40,6 +40,10 @@ _ROUND = {
     + "\n    return floor + ((rest + ((uint32_t)floor & 1) > half) & (n > 0));",
 }  # fmt: skip
 
+#: Instructions of x86 for sums of products: name, the compiler's names, bits of a register, and
+#: filters whose sums fit into all registers.
+_SIMD = (("sse2", "sse2", 128, 2), ("avx2", "avx2", 256, 4), ("vnni", "avx512f,avx512vnni", 512, 8))
+
 
 def template(name: str) -> str:
     """The text of the file *name* in ``kernels``."""
@@ -52,6 +56,21 @@ def fixed_header(rounding: Rounding, *, multipliers: bool, lefts: bool) -> str:
     text = template("fixed.h").replace("@MODE@", mode).replace("@ROUND@", _ROUND[rounding])
     kind = "multiplier.h" if multipliers else "shift_left.h" if lefts else "shift.h"
     return text.replace("@SCALED@", template(kind))
+
+
+def pairs_header() -> str:
+    """How sums of products are made of pairs: by loops, and by instructions of x86."""
+    found = ""
+    for name, target, bits, each in _SIMD:
+        mm, a = "" if bits == 128 else str(bits), f"_mm@MM@_loadu_si{bits}(a + j)"
+        added = f"_mm@MM@_add_epi32(acc[i][j], _mm@MM@_madd_epi16({a}, w))"
+        if name == "vnni":
+            added = f"_mm@MM@_dpwssd_epi32(acc[i][j], {a}, w)"
+        text = template("pairs_simd.h").replace("@ADD@", added).replace("@MM@", mm)
+        for key, value in (("NAME", name), ("TARGET", target), ("BITS", bits), ("EACH", each)):
+            text = text.replace(f"@{key}@", str(value))
+        found += text + "\n"
+    return template("pairs.h").replace("@SIMD@\n", found)
 
 
 def scale_struct(*, multipliers: bool) -> str:

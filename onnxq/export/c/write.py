@@ -18,6 +18,7 @@ from onnxq.export.c.text import (
     c_type,
     fixed_header,
     identifier,
+    pairs_header,
     patch_type,
     reserved,
     scale_struct,
@@ -25,7 +26,7 @@ from onnxq.export.c.text import (
 )
 from onnxq.integer.program import Program, Value
 
-_GATHERS = ("conv", "conv_blocks")
+_GATHERS = {"conv": "gather", "conv_blocks": "gather_pairs"}
 _NESTS = ("add", "mul", "move", "copy")
 _INSIDE = ("max_pool", "average_pool", "depthwise")
 #: Structures that kernels take: by the name of the template, and all kernels that take it.
@@ -179,19 +180,20 @@ def _kernels(calls: Calls) -> str:
     kernels = {k for k, _ in calls.kernels}
     if calls.block:
         blocks = "/* Output pixels whose patches are gathered together. */\n"
-        found += [template("wide.h"), f"{blocks}#define BLOCK {calls.block}\n"]
+        found += [template("wide.h"), pairs_header(), f"{blocks}#define BLOCK {calls.block}\n"]
     if kernels & set(_NESTS):
         found.append(template("advance.c"))
     if kernels & set(_INSIDE):
         found.append(template("inside.c"))
-    gathers = dict.fromkeys(t[0] for k, t in calls.kernels if k in _GATHERS)
-    typed = [("gather", (g, "", "")) for g in gathers] + list(calls.kernels)
+    gathers = dict.fromkeys((k, t[0]) for k, t in calls.kernels if k in _GATHERS)
+    typed = [(_GATHERS[k], (t, "", "")) for k, t in gathers] + list(calls.kernels)
     for kernel, types in typed:
         text = _typed(template(f"{kernel}.c"), types)
         if not calls.block:
             text = text.replace("WIDE void", "void")
         if kernel in _GATHERS:
-            text = text.replace(f"gather_{_suffix(types)}", f"gather_{SHORT[types[0]]}")
+            name = _GATHERS[kernel]
+            text = text.replace(f"{name}_{_suffix(types)}", f"{name}_{SHORT[types[0]]}")
         found.append(text)
     return "\n".join(found)
 
@@ -212,7 +214,8 @@ def _typed(text: str, types: Types) -> str:
     named = (*types, patch_type(types[0]) if types[0] else "")
     for token, dtype in zip(("IN", "W", "OUT", "PATCH"), named, strict=True):
         if dtype:
-            text = text.replace(f"const {token} ", f"const {c_type(dtype)} ")
+            for before in ("const ", "    "):
+                text = text.replace(f"{before}{token} ", f"{before}{c_type(dtype)} ")
             text = text.replace(f"({token})", f"({c_type(dtype)})")
             text = text.replace(f"{token} *", f"{c_type(dtype)} *")
     return text.replace("_@", f"_{_suffix(types)}")
