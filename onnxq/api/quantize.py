@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any, Literal
 
 from onnxq.api import keep_scales as trained
+from onnxq.api.bodies import Inner, add_bodies, quantize_bodies
 from onnxq.api.calibration import Calibration
 from onnxq.api.costs import costs_from, costs_in, said
-from onnxq.api.coverage import ROUNDS, add_coverage, look, note, taken_back, warn_of_taken_back
+from onnxq.api.coverage import add_coverage, note, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import demand, describe, measured, versions, warn
 from onnxq.api.legal import as_it_runs, check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
-from onnxq.api.recipe import FORMS, Changes, change, excluded_by, first_plan, with_rest
+from onnxq.api.recipe import Changes, change, excluded_by, first_plan, with_rest
 from onnxq.api.result import Result
+from onnxq.api.rounds import Rounds
 from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
 from onnxq.api.weight_options import WeightOptions, changed
 from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
-from onnxq.pipeline import Context, PassManager, Recipe, Stage
+from onnxq.pipeline import Context, Recipe
 from onnxq.pipeline.progress import Progress, Silent
 from onnxq.report.advise import Effort, advise
 from onnxq.report.build import Facts, build
@@ -234,36 +237,32 @@ def quantize(
         demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
         return result
     bytes_float = work.message_bytes()
-    before = [p for p in steps.passes if p.stage < Stage.EMIT]
-    after = [p for p in steps.passes if p.stage >= Stage.EMIT and not isinstance(p, FORMS)]
-    forms = [p for p in steps.passes if isinstance(p, FORMS)]
-    loose: dict[str, str] = {}
-    for attempt in range(1, ROUNDS + 1):
-        ctx = Context(target=planned_for, plan=first_plan(steps, loose))
-        run.serve(ctx)
-        ctx.keeps_statistics = statistics is not None or run is data
-        ctx.statistics_only = statistics is not None
-        # equalization keeps the function on values within estimated ranges: synthetic ones are not
-        exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
-        compare = None if data_free else exact
-        PassManager(before, progress=progress, compare=compare).run(work, ctx)
-        if ctx.plan.nodes or rest is not None:
-            original = work.clone()
-            PassManager(after, progress=progress).run(work, ctx)
-            qdq = work.clone() if forms else work
-            PassManager(forms, progress=progress).run(work, ctx)
-        else:  # nothing to gain: the model as it was given, not as it was prepared
-            original, work = untouched, untouched.clone()
-            qdq = work
-        progress.stage("verify")
-        found = look(qdq if format == "simulate" else work, original, ctx, chosen)
-        back = {} if keep_unfused or attempt == ROUNDS else taken_back(found, ctx)
-        if not back:
-            break
-        loose |= back
-        work = untouched.clone()
+
+    def context(loose: dict[str, str]) -> Context:
+        made = Context(target=planned_for, plan=first_plan(steps, loose))
+        run.serve(made)
+        made.keeps_statistics = statistics is not None or run is data
+        made.statistics_only = statistics is not None
+        return made
+
+    # equalization keeps the function on values within estimated ranges: synthetic ones are not
+    exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
+    rounds = Rounds(
+        steps, context, None if data_free else exact, keep_unfused, format == "simulate",
+        rest is not None, chosen, progress,
+    )  # fmt: skip
+    made = rounds.run(work, untouched)
+    original, work, qdq, ctx, found = made.original, made.work, made.qdq, made.ctx, made.found
+    inner: list[Inner] = []
+    if profile.integer is None and not (keep_scales or data_free):
+        again = partial(
+            quantize, target=profile, providers=providers, report_detail=report_detail,
+            max_opset=max_opset, runtime_version=runtime_version, keep_unfused=keep_unfused,
+            seed=seed,
+        )  # fmt: skip
+        inner = quantize_bodies(made, run, steps, again, chosen)
     run.finish(ctx)
-    warn_of_taken_back(ctx, loose)
+    warn_of_taken_back(ctx, made.loose)
     progress.stage("report")
     detail = report_detail or ("basic" if steps.name == "fast" else "layers")
     kept = Spread()
@@ -287,6 +286,7 @@ def quantize(
     )  # fmt: skip
     report = build(original, ctx, errors, facts)
     add_coverage(report, found, ctx)
+    add_bodies(report, inner)
     if state and io_dtype is None:
         add_states(report, untouched, runs, run.report_feeds(), state, chosen)
     if bench or require_speedup is not None:

@@ -1,0 +1,162 @@
+"""Static quantization of what lies in the bodies of If, Loop and Scan.
+
+A body is quantized as a model of its own, with the same recipe, on what it reads while the model
+around it runs on the samples. What it reads from around it, and hands back, stays float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from onnx import ModelProto
+
+from onnxq.api.calibration import Calibration
+from onnxq.api.result import Result
+from onnxq.api.rounds import Emitted
+from onnxq.calibrate.bodies import body_feeds, typed
+from onnxq.calibrate.sources import Feed
+from onnxq.errors import OnnxqError
+from onnxq.graph.bodies import CONTROL, Body, bodies, node_names, put_back
+from onnxq.passes.canonical.remove_unused import RemoveUnused
+from onnxq.passes.emit.io_dtype import IoDtype
+from onnxq.passes.plan.exclude_nodes import ExcludeNodes
+from onnxq.passes.plan.override_tensors import OverrideTensors
+from onnxq.pipeline import Recipe
+from onnxq.report.entries import rank
+from onnxq.runtime.providers import Provider
+
+#: About how many steps of a Loop or Scan calibrate its body; more make ranges no better.
+STEPS = 512
+_UNSEEN = "no sample reaches it: its weights alone are stored as integers"
+_OUTSIDE = (ExcludeNodes, OverrideTensors, IoDtype)
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A body after quantization.
+
+    Attributes:
+        body: the body as it was.
+        result: what became of it; None where it stayed as it was.
+        reason: why it stayed, or why its weights alone were quantized.
+        steps: on how many feeds it was calibrated.
+    """
+
+    body: Body
+    result: Result | None
+    reason: str
+    steps: int
+
+
+def quantize_bodies(
+    made: Emitted,
+    run: Calibration,
+    steps: Recipe,
+    quantize: Callable[..., Result],
+    providers: Sequence[Provider] = (),
+) -> list[Inner]:
+    """Quantize the bodies in the main graph of *made*, and put them into its models, in place.
+
+    *quantize* is ``onnxq.quantize`` with the options of the call; *steps* is its recipe.
+    """
+    if not any(node.op in CONTROL and node.name for node in made.original.graph.nodes):
+        return []
+    inside = Recipe(tuple(p for p in steps.passes if not isinstance(p, _OUTSIDE)), steps.name)
+    original = made.original.to_proto()
+    done = []
+    for body in bodies(original):
+        if body.node:
+            done.append(_quantized(body, original, made, run, inside, quantize, providers))
+    for model in (made.work,) if made.qdq is made.work else (made.work, made.qdq):
+        proto = model.to_proto()
+        there = {n for node in proto.graph.node for n in node.output}
+        there |= {v.name for v in (*proto.graph.input, *proto.graph.initializer)}
+        for inner in done:
+            if inner.result is not None and there.issuperset(inner.body.captured):
+                put_back(proto, inner.body, inner.result.model.to_proto())
+        model.replace(proto)
+        RemoveUnused().run(model, made.ctx)
+    return done
+
+
+def _quantized(
+    body: Body,
+    around: ModelProto,
+    made: Emitted,
+    run: Calibration,
+    recipe: Recipe,
+    quantize: Callable[..., Result],
+    providers: Sequence[Provider],
+) -> Inner:
+    """*body*, of the model *around*, quantized on the samples of *run*."""
+    outside = made.ctx.plan.excluded.get(body.node)
+    if outside is not None:
+        return Inner(body, None, outside, 0)
+    both = [b for b in bodies(around) if b.node == body.node]
+    own = next(b for b in both if b.attribute == body.attribute)
+    most = max(2, STEPS // max(run.split.calibration_samples, 1))
+
+    def feeds(samples: Iterable[Feed]) -> Iterator[Feed]:
+        return (feed for b, feed in body_feeds(around, both, samples, most, providers) if b is own)
+
+    names = set(node_names(body.model.graph))
+    excluded = tuple(n for n in made.ctx.plan.excluded if n in names)
+    try:
+        seen = feeds(run.split)
+        first = next(seen, None)
+        if first is None:
+            unseen = typed(body, around, None)
+            result = quantize(unseen, mode="weights", exclude=excluded)
+            return Inner(body, result, _UNSEEN, 0)
+        held = list(islice(feeds(run.report_feeds()), STEPS))
+        result = quantize(
+            typed(body, around, first), recipe=recipe, data=chain([first], seen),
+            report_data=held or None, exclude=excluded,
+        )  # fmt: skip
+    except OnnxqError as error:
+        return Inner(body, None, f"its body stays in float: {error.message}", 0)
+    if result.model.opset != made.work.opset:
+        return Inner(body, None, "its body needs another opset than the model around it", 0)
+    samples = int(result.report["data"]["calibration_samples"])
+    return Inner(body, result if result.report["layers"] else None, "", samples)
+
+
+def add_bodies(report: dict[str, Any], found: Sequence[Inner]) -> None:
+    """Put what became of bodies into *report*: their layers among the others, and shares.
+
+    Multiply-accumulates are those of one step of each body.
+    """
+    if not found:
+        return
+    summary, nodes = report["summary"], {i.body.node for i in found}
+    shares = [summary, *(i.result.report["summary"] for i in found if i.result)]
+    total = sum(s["macs"] or 0 for s in shares)
+    integer = sum((s["integer_macs_percent"] or 0.0) * (s["macs"] or 0) for s in shares)
+    report["kept_float"] = [k for k in report["kept_float"] if k["node"] not in nodes]
+    summary["bodies"] = []
+    for inner in found:
+        body, own = inner.body, inner.result.report if inner.result else None
+        summary["bodies"].append({
+            "node": body.node, "op_type": body.op, "body": body.attribute, "steps": inner.steps,
+            "layers": len(own["layers"]) if own else 0, "reason": inner.reason,
+        })  # fmt: skip
+        if own is None:
+            reason = inner.reason or "nothing in its body was quantized"
+            report["kept_float"].append(
+                {"node": body.node, "op_type": body.op, "reason": f"{body.attribute}: {reason}"}
+            )
+            continue
+        report["layers"] += [{**layer, "body": body.where} for layer in own["layers"]]
+        for key in ("kept_float", "declines"):
+            report[key] += own[key]
+        report["tensors"] = {**own["tensors"], **report["tensors"]}
+        report["warnings"] += [f"{body.where}: {w}" for w in own["warnings"]]
+    report["layers"].sort(key=rank)
+    summary["macs"] = total
+    summary["integer_macs_percent"] = integer / total if total else 0.0
+    fused = sum(1 for e in report["layers"] if e["kernel"])
+    count = len(report["layers"]) + len(report["kept_float"])
+    summary["integer_nodes_percent"] = 100.0 * fused / max(count, 1)

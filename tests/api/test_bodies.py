@@ -1,0 +1,122 @@
+"""Bodies of If, Loop and Scan: quantized, calibrated on what they read, right on ONNX Runtime."""
+
+from __future__ import annotations
+
+import runpy
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxq
+from onnxq.calibrate.bodies import body_feeds
+from onnxq.graph.bodies import bodies, subgraphs
+from tests.models.test_models import MODELS
+from tests.passes.golden import outputs
+
+NETWORKS = runpy.run_path(str(MODELS / "control_flow_graphs.py"))["NETWORKS"]
+LAYERS = {"loop": 2, "scan": 3, "branches": 3}
+"""How many layers with weights the bodies have."""
+
+
+def samples(name: str, count: int, seed: int, *, exact: bool | None = None) -> list[dict[str, Any]]:
+    random = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return random.normal(size=shape).astype(np.float32)
+
+    if name == "loop":
+        return [{"x": normal(2, 32), "steps": np.array(2 + i % 4)} for i in range(count)]
+    if name == "scan":
+        return [{"xs": normal(3 + i % 5, 2, 32), "begin": normal(2, 32)} for i in range(count)]
+    return [
+        {"image": normal(1, 3, 6, 6), "exact": np.array(i % 2 == 0 if exact is None else exact)}
+        for i in range(count)
+    ]
+
+
+def inner_ops(model: onnx.ModelProto) -> list[str]:
+    return [n.op_type for node in model.graph.node for g in subgraphs(node) for n in g.node]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_static(name: str) -> None:
+    result = onnxq.quantize(NETWORKS[name](), data=samples(name, 20, 0), target="x86-vnni",
+                            recipe="fast", report_detail="layers")  # fmt: skip
+    proto = result.model.to_proto()
+    onnx.checker.check_model(proto, full_check=True)
+    inside = [e for e in result.report["layers"] if e.get("body")]
+    products = [e for e in inside if e["op_type"] in ("MatMul", "Conv")]
+    assert len(products) == LAYERS[name]
+    assert all(e["kernel"] for e in products), "each is an integer kernel"
+    assert all(e["isolated_sqnr_db"] > 25 for e in products)
+    assert inner_ops(proto).count("QuantizeLinear") >= LAYERS[name] - 1
+    assert result.report["summary"]["integer_macs_percent"] > 95
+    assert not any(e["op_type"] in ("If", "Loop", "Scan") for e in result.report["kept_float"])
+    for feed in samples(name, 3, 5):
+        for real, found in zip(outputs(NETWORKS[name](), feed), outputs(proto, feed), strict=True):
+            assert np.abs(real - found).max() < 0.08 * np.abs(real).max()
+    again = onnxq.quantize(NETWORKS[name](), data=samples(name, 20, 0), target="x86-vnni",
+                           recipe="fast")  # fmt: skip
+    assert again.model.to_proto() == proto
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "weights"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_other_modes(name: str, mode: str) -> None:
+    result = onnxq.quantize(NETWORKS[name](), mode=mode, target="x86-vnni")
+    proto = result.model.to_proto()
+    onnx.checker.check_model(proto, full_check=True)
+    floats = [t for t in proto.graph.initializer if t.data_type == 1 and np.prod(t.dims) > 500]
+    assert not floats, "captured weights are codes"
+    assert proto.ByteSize() < NETWORKS[name]().ByteSize()
+    for feed in samples(name, 2, 5):
+        for real, found in zip(outputs(NETWORKS[name](), feed), outputs(proto, feed), strict=True):
+            assert np.abs(real - found).max() < 0.05 * np.abs(real).max()
+
+
+@pytest.mark.parametrize("name", ["loop", "scan"])
+def test_steps_are_those_of_the_runtime(name: str) -> None:
+    """The last state that the steps lead to is what ONNX Runtime gives out."""
+    model = NETWORKS[name]()
+    (feed,) = samples(name, 1, 3)
+    (body,) = bodies(model)
+    fed = [f for _, f in body_feeds(model, [body], [feed], most=100)]
+    assert len(fed) == (2 if name == "loop" else 3)
+    onnx.checker.check_model(model)
+    state = "h" if name == "loop" else "state"
+    before = dict(feed, steps=np.array(1)) if name == "loop" else dict(feed, xs=feed["xs"][:-1])
+    expected = outputs(model, before)
+    if name == "scan":
+        assert np.allclose(fed[-1][state], expected[0], atol=1e-6)
+    else:
+        assert np.allclose(fed[-1][state].mean(1), expected[1][-1], atol=1e-6)
+
+
+def test_a_branch_without_samples_keeps_its_activations_in_float() -> None:
+    result = onnxq.quantize(NETWORKS["branches"](), data=samples("branches", 12, 0, exact=False),
+                            target="x86-vnni", recipe="fast")  # fmt: skip
+    found = {b["body"]: b for b in result.report["summary"]["bodies"]}
+    assert found["else_branch"]["steps"] > 0 and found["else_branch"]["reason"] == ""
+    assert "no sample reaches it" in found["then_branch"]["reason"]
+    proto = result.model.to_proto()
+    held = next(n for n in proto.graph.node if n.op_type == "If")
+    ops = {a.name: [n.op_type for n in a.g.node] for a in held.attribute}
+    assert "QuantizeLinear" in ops["else_branch"] and "QuantizeLinear" not in ops["then_branch"]
+    assert "DequantizeLinear" in ops["then_branch"] or "Cast" in ops["then_branch"]
+    (feed,) = samples("branches", 1, 9, exact=True)
+    (real,), (found_,) = outputs(NETWORKS["branches"](), feed), outputs(proto, feed)
+    assert np.abs(real - found_).max() < 0.08 * np.abs(real).max()
+
+
+def test_an_excluded_node_keeps_its_body() -> None:
+    data = samples("branches", 12, 0)
+    result = onnxq.quantize(NETWORKS["branches"](), data=data, target="x86-vnni",
+                            exclude=["op:If"], recipe="fast")  # fmt: skip
+    assert "QuantizeLinear" not in inner_ops(result.model.to_proto())
+    assert any(k["op_type"] == "If" and "op:If" in k["reason"] for k in result.report["kept_float"])
+    one = onnxq.quantize(NETWORKS["branches"](), data=data, target="x86-vnni",
+                         exclude=["detail_node"], recipe="fast")  # fmt: skip
+    layers = {e["node"] for e in one.report["layers"]}
+    assert "sharp_node" in layers and "detail_node" not in layers
