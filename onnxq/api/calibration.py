@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from onnxq.calibrate.digest import model_digest
 from onnxq.calibrate.driver import calibrate
@@ -92,36 +93,46 @@ class Calibration:
 
     def measure(
         self,
-        model: Model,
+        model: Model | ModelProto,
         wanted: Mapping[str, tuple[AnyObserver, ...]],
         samples: int | None = None,
     ) -> Statistics:
         """Measure *wanted* over the samples for calibration, or take it from the file.
 
-        Where only the first *samples* are asked for, what is found is kept for that number.
+        Where only the first *samples* are asked for, what is found is kept for that number; of
+        a message, which is something that a pass has made up, nothing is.
         """
+        if not isinstance(model, Model):
+            return self._run(model, wanted, samples)
         own = self._section(model_digest(model), samples)
         known = self._kept[own]
         missing = known.missing(wanted)
         if missing:
-            length = self.source.length
-            total = None if length is None else self.split.calibration_samples
-            if total is not None and samples is not None:
-                total = min(total, samples)
-            found = calibrate(
-                model,
-                missing,
-                islice(self.split, samples),
-                providers=self.providers,
-                progress=lambda done: self.progress.advance(done, total),
-            )
-            known = known.merge(found)
+            known = known.merge(self._run(model, missing, samples))
             self._kept[own] = known.lasting()
             self._unsaved = True
         if samples is None:
             self.measured = self._kept[own]
         states = {t: {o: known.states[t][o] for o in observers} for t, observers in wanted.items()}
         return replace(known, states=states)
+
+    def _run(
+        self,
+        model: Model | ModelProto,
+        wanted: Mapping[str, tuple[AnyObserver, ...]],
+        samples: int | None,
+    ) -> Statistics:
+        length = self.source.length
+        total = None if length is None else self.split.calibration_samples
+        if total is not None and samples is not None:
+            total = min(total, samples)
+        return calibrate(
+            model,
+            wanted,
+            islice(self.split, samples),
+            providers=self.providers,
+            progress=lambda done: self.progress.advance(done, total),
+        )
 
     def _section(self, digest: str, samples: int | None) -> str:
         """The part of what is kept that belongs to the model *digest*: "" for the first one.

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
 
 from onnxq.api.synthetic import Synthetic
 from onnxq.calibrate.datafree.observe import from_histogram, observe, of_input
@@ -56,11 +56,12 @@ class DataFree(Synthetic):
 
     def measure(
         self,
-        model: Model,
+        model: Model | ModelProto,
         wanted: Mapping[str, tuple[AnyObserver, ...]],
         samples: int | None = None,
     ) -> Statistics:
         """States as they would be measured of values with the moments that are known."""
+        model = model if isinstance(model, Model) else Model.load(model)
         facts = self.probe(model)
         known = {n: f for n, f in facts.items() if f.shape is not None}
         shapes = {n: tuple(d or 0 for d in f.shape or ()) for n, f in known.items()}

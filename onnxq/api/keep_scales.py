@@ -167,7 +167,7 @@ def _narrow(widths: Sequence[tuple[int, int]]) -> str:
 class Untaught(Synthetic):
     """No data: what training did not round cannot be measured; the report is on random input."""
 
-    def measure(self, model: Model, wanted: Any, samples: int | None = None) -> Any:
+    def measure(self, model: Any, wanted: Any, samples: int | None = None) -> Any:
         """Refuse: there is nothing to measure on.
 
         Raises:

@@ -4,15 +4,18 @@ Memory does not depend on the number of samples: of each sample only what the ob
 survives. Tensors of which only extremes are wanted are reduced inside the run; of the others the
 arrays are looked at by the thread that ran the sample, and only the looks are handed on. Samples
 run side by side; states take them in their order, so that nothing depends on the number of threads.
+Observers that have seen enough are left out from then on, which is asked every 64 samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from onnxq.calibrate.extremes import Extremes, bounds
 from onnxq.calibrate.observer import AnyObserver
@@ -29,12 +32,14 @@ Progress = Callable[[int], None]
 Wanted = Mapping[str, tuple[AnyObserver, ...]]
 #: Most samples, and about the most bytes, of one tensor that wait to be taken into its state.
 MOST_LOOKS, MOST_BYTES = 32, 1 << 17
+#: Samples after which observers are asked whether they have enough.
+TURN = 64
 #: Of one tensor in one sample: what each observer took of it, and how many values were not finite.
 Looks = tuple[dict[AnyObserver, Any], int]
 
 
 def calibrate(
-    model: Model,
+    model: Model | ModelProto,
     wanted: Wanted,
     feeds: Iterable[Feed],
     *,
@@ -46,7 +51,7 @@ def calibrate(
     """Measure the tensors *wanted* of *model* over *feeds*.
 
     Args:
-        model: the model; it is not changed.
+        model: the model, or a message; it is not changed.
         wanted: by name of a floating-point tensor of the main graph (inputs included), its
             observers.
         feeds: samples {input name: array}; shapes may vary. Read once.
@@ -62,33 +67,55 @@ def calibrate(
         UnknownNameError, UnsupportedModelError: a tensor cannot be measured.
         DataError: the model fails on a sample.
     """
-    reduced = [t for t, kinds in wanted.items() if all(isinstance(o, Extremes) for o in kinds)]
-    whole = [t for t in wanted if t not in set(reduced)]
-    side, within = shares(providers) if threads is None else (threads, 1)
-    probes = Probes(model, whole, reduced, providers, within)
-
-    def look(feed: Feed) -> dict[str, Looks]:
-        arrays, extremes = probes.run(feed)
-        seen: dict[str, Looks] = {
-            t: (dict.fromkeys(wanted[t], ends), 0) for t, ends in extremes.items()
-        }
-        for tensor in [*arrays]:
-            seen[tensor] = _look(wanted[tensor], arrays.pop(tensor))
-        return seen
-
     waiting = Waiting(wanted)
     nonfinite: dict[str, int] = {}
-    done = 0
-    for seen in in_order(look, feeds, side):
-        for tensor, (looks, left_out) in seen.items():
-            for observer, found in looks.items():
-                waiting.add(tensor, observer, first_sample + done, found)
-            if left_out:
-                nonfinite[tensor] = nonfinite.get(tensor, 0) + left_out
-        done += 1
-        if progress is not None:
-            progress(done)
+    feeds, done, ended = iter(feeds), 0, False
+    active: Wanted = {}
+    while not ended and (left := waiting.wanting(first_sample + done)):
+        if left != active:
+            active, runs = left, Runs(model, left, providers, threads)
+        turn = done + TURN
+        for seen in in_order(runs.look, islice(feeds, TURN), runs.side):
+            for tensor, (looks, left_out) in seen.items():
+                for observer, found in looks.items():
+                    waiting.add(tensor, observer, first_sample + done, found)
+                if left_out:
+                    nonfinite[tensor] = nonfinite.get(tensor, 0) + left_out
+            done += 1
+            if progress is not None:
+                progress(done)
+        ended = done < turn
     return Statistics(waiting.states(), done, nonfinite)
+
+
+class Runs:
+    """Runs of the model that show what is *wanted*, and what observers see in them.
+
+    Attributes:
+        side: how many samples run at once.
+    """
+
+    def __init__(
+        self,
+        model: Model | ModelProto,
+        wanted: Wanted,
+        providers: Sequence[Provider | str],
+        threads: int | None,
+    ) -> None:
+        reduced = [t for t, kinds in wanted.items() if all(isinstance(o, Extremes) for o in kinds)]
+        whole = [t for t in wanted if t not in set(reduced)]
+        self.side, within = shares(providers) if threads is None else (threads, 1)
+        self._wanted, self._probes = wanted, Probes(model, whole, reduced, providers, within)
+
+    def look(self, feed: Feed) -> dict[str, Looks]:
+        """Run on one sample; what each observer keeps of its tensor."""
+        arrays, extremes = self._probes.run(feed)
+        seen: dict[str, Looks] = {
+            t: (dict.fromkeys(self._wanted[t], ends), 0) for t, ends in extremes.items()
+        }
+        for tensor in [*arrays]:
+            seen[tensor] = _look(self._wanted[tensor], arrays.pop(tensor))
+        return seen
 
 
 class Waiting:
@@ -108,6 +135,16 @@ class Waiting:
         if len(looks) >= MOST_LOOKS or size >= MOST_BYTES:
             self._join(key)
 
+    def wanting(self, samples: int) -> Wanted:
+        """By tensor, the observers that do not have enough after *samples* samples."""
+        for key in [*self._looks]:
+            self._join(key)
+        left = {
+            t: tuple(o for o, state in states.items() if not _enough(o, state, samples))
+            for t, states in self._states.items()
+        }
+        return {t: observers for t, observers in left.items() if observers}
+
     def states(self) -> dict[str, dict[AnyObserver, Any]]:
         """All states, with everything taken in."""
         for key in [*self._looks]:
@@ -124,6 +161,11 @@ class Waiting:
             return
         for sample, values in looks:
             state[observer] = observer.update(state[observer], sample, values)
+
+
+def _enough(observer: AnyObserver, state: Any, samples: int) -> bool:
+    enough = getattr(observer, "enough", None)
+    return enough is not None and bool(enough(state, samples))
 
 
 def _look(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:

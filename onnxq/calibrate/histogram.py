@@ -15,6 +15,9 @@ from onnxq.calibrate.grid import bin_index, coarsen, count, finest_exponent
 from onnxq.errors import OptionError
 from onnxq.quant.states import HistogramState
 
+#: From so many samples and values on, more of them move no range.
+SAMPLES, VALUES = 128, 1 << 19
+
 
 class Counted(NamedTuple):
     """Of one sample: values that are counted, with weights; for how many each stands; extremes."""
@@ -42,6 +45,7 @@ class Histogram:
     Of a tensor with more than *values* values in one sample every k-th is counted, k times, with k
     the smallest odd number that leaves at most *values*. (Odd, so that it does not fall into step
     with rows of even length.) A hundred samples still give millions of values.
+    After 128 samples a tensor of which half a million values were seen has enough.
 
     Attributes:
         bins: most bins of a state, at least 2; memory is 8 · bins bytes a tensor.
@@ -104,6 +108,11 @@ class Histogram:
             counts += count(_flat(values), exponent, start, bins, _flat(weights)) * step
         _add(counts, start, state, exponent)
         return HistogramState(exponent, start, counts, low, high)
+
+    def enough(self, state: HistogramState, samples: int) -> bool:
+        """Whether *state*, after *samples* samples, need not see more."""
+        often = 1.0 if self.weights is None else float(np.mean(self.weights))
+        return samples >= SAMPLES and int(state.counts.sum()) >= VALUES * often
 
     def merge(self, a: HistogramState, b: HistogramState) -> HistogramState:
         """Counts of both, on the finest grid that holds them."""

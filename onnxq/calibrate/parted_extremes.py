@@ -95,6 +95,10 @@ class PartedExtremes:
             self.apart,
         )
 
+    def enough(self, state: PartedExtremesState, samples: int) -> bool:
+        """Whether *state*, after *samples* samples, need not see more: both parts are whole."""
+        return state.samples >= self.apart
+
     def merge(self, a: PartedExtremesState, b: PartedExtremesState) -> PartedExtremesState:
         """Both, which have equally many channels."""
         whole = ChannelExtremes(self.axis)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from onnxq.errors import DataError
 from onnxq.graph import Model
@@ -29,7 +30,7 @@ class Probes:
     """Sessions that show some tensors of a model whole and others reduced to their extremes.
 
     Args:
-        model: the model; it is not changed.
+        model: the model, or a message; it is not changed.
         whole: tensors to be shown as arrays.
         reduced: tensors of which minimum and maximum are enough.
         providers, threads: as for ``Session``.
@@ -37,7 +38,7 @@ class Probes:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | ModelProto,
         whole: Sequence[str],
         reduced: Sequence[str],
         providers: Sequence[Provider | str] = (),
@@ -45,7 +46,7 @@ class Probes:
     ) -> None:
         self._model, self._settings = model, (tuple(providers), threads)
         self._whole, self._reduced = list(whole), list(reduced)
-        proto = model.to_proto()
+        proto = self._message()
         check_taps(proto, [*whole, *reduced])
         self._inputs = {i.name for i in proto.graph.input}
         self._names = [t for t in whole if t not in self._inputs]
@@ -56,11 +57,19 @@ class Probes:
         drop_outputs(proto, self._names)
         self._main = Session(proto, *self._settings) if self._names else None
 
+    def _message(self) -> ModelProto:
+        """The model as a message of its own."""
+        if isinstance(self._model, Model):
+            return self._model.to_proto()
+        copy = ModelProto()
+        copy.CopyFrom(self._model)
+        return copy
+
     @cached_property
     def _arrays(self) -> Session:
         """Shows every wanted tensor as an array; for the samples that defy reduction."""
         names = [t for t in (*self._whole, *self._reduced) if t not in self._inputs]
-        proto = self._model.to_proto()
+        proto = self._message()
         return Session(drop_outputs(tap_arrays(proto, names), names), *self._settings)
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> tuple[Arrays, Extents]:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
+from onnx import ModelProto
 
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.statistics import Statistics
@@ -31,7 +32,9 @@ Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 class Observe(Protocol):
     """Measures what is wanted of a model on the calibration samples, or on the first of them."""
 
-    def __call__(self, model: Model, wanted: Wanted, samples: int | None = None, /) -> Statistics:
+    def __call__(
+        self, model: Model | ModelProto, wanted: Wanted, samples: int | None = None, /
+    ) -> Statistics:
         """States by tensor and observer."""
         ...
 
@@ -108,10 +111,13 @@ class Context:
             self.statistics = self.statistics.merge(self.observe_apart(model, missing))
         return self.statistics
 
-    def observe_apart(self, model: Model, wanted: Wanted, samples: int | None = None) -> Statistics:
+    def observe_apart(
+        self, model: Model | ModelProto, wanted: Wanted, samples: int | None = None
+    ) -> Statistics:
         """Run another *model* on the first *samples* of the calibration data (all: None).
 
-        What is found is not put beside the statistics of the model that the passes work on.
+        What is found is not put beside the statistics of the model that the passes work on; of
+        a message, which is run as it is, nothing is kept.
 
         Raises:
             OnnxqError: there is no calibration data.

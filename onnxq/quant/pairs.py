@@ -82,7 +82,7 @@ def pair_sums(
     qmin, qmax = codes_in_use(spec)
     most = np.array([qmax, -qmin])[:, None, None, None]
     codes = np.minimum(np.rint(pairs / scale[:, None, None]), most)
-    return np.asarray(codes.sum(axis=3).max(axis=(0, 2)), np.int64)
+    return np.asarray((codes[..., 0] + codes[..., 1]).max(axis=(0, 2)), np.int64)
 
 
 def raise_for_pairs(
@@ -92,9 +92,10 @@ def raise_for_pairs(
     limit = spec.pair_sum_limit
     assert limit is not None
     pairs = meeting_pairs(rows, spec)
-    largest = pairs.sum(axis=3, dtype=np.float64).max(axis=(0, 2))
+    largest = (pairs[..., 0].astype(np.float64) + pairs[..., 1]).max(axis=(0, 2))
     for _ in range(64):
-        over = pair_sums(pairs, scale, spec) > limit
+        over = largest > (limit - 1) * scale  # rounding adds at most half a code to each
+        over[over] = pair_sums(pairs[:, over], scale[over], spec) > limit
         if not over.any():
             break
         # float32 may round the quotient down: then one unit in the last place at a time

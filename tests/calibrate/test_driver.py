@@ -10,6 +10,7 @@ import pytest
 from onnxq.calibrate.driver import calibrate
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.histogram import Histogram
+from onnxq.calibrate.parted_extremes import PartedExtremes
 from onnxq.errors import DataError, UnknownNameError, UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.runtime.session import Session
@@ -195,6 +196,31 @@ def test_observers_of_ones_own_see_finite_float32(model):
     found = calibrate(model, {"l": (observer,), "h": (observer,)}, [{"x": x}])
     assert found.get("l", observer) == 2
     assert found.get("h", observer) == 4
+
+
+def test_observers_that_have_enough_are_left_out_from_then_on(model):
+    given = feeds(*[(1, 5)] * 150, seed=1)
+    given[140]["x"][:] = 1e6
+    parted = PartedExtremes()
+    found = calibrate(model, {"a": (E, parted), "b": (H,)}, iter(given))
+    assert found.samples == 150
+    assert found.get("a", E).bounds[1] == 2e6
+    assert found.get("a", parted).samples == 32  # of the 64 that it asks for, the later half
+    assert found.get("b", H).counts.sum() == 750  # half a million values are not seen here
+
+    large = calibrate(model, {"b": (H,)}, iter(feeds(*[(64, 80)] * 150)))
+    assert large.samples == 128
+    assert large.get("b", H).counts.sum() == 128 * 64 * 80
+
+
+def test_a_message_is_measured_as_it_is(model):
+    message = model.to_proto()
+    before = message.SerializeToString()
+    found = calibrate(message, {"b": (E,)}, iter(SAMPLES))
+    assert (
+        found.get("b", E).bounds == calibrate(model, {"b": (E,)}, iter(SAMPLES)).get("b", E).bounds
+    )
+    assert message.SerializeToString() == before
 
 
 def test_inputs_that_are_also_initializers_need_no_feed():

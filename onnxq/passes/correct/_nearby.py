@@ -123,9 +123,7 @@ class Nearby:
             ]
         graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
         observer = ChannelMeans(0)
-        mean = ctx.observe_apart(Model.load(joined), {_FOUND: (observer,)}, samples).get(
-            _FOUND, observer
-        )
+        mean = ctx.observe_apart(joined, {_FOUND: (observer,)}, samples).get(_FOUND, observer)
         return [float(p.mean()) for p in np.split(mean.mean, np.cumsum(counts)[:-1])]
 
     def _copy(

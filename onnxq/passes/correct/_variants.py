@@ -125,7 +125,7 @@ class Bench:
                 parts.append(ratio(graph, written.get(end, end), end, signal, f"{number}_{end}"))
         graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
         observer = ChannelMeans(0)
-        found = ctx.observe_apart(Model.load(joined), {_FOUND: (observer,)}, samples)
+        found = ctx.observe_apart(joined, {_FOUND: (observer,)}, samples)
         by_end = found.get(_FOUND, observer).mean.reshape(len(variants), len(self.ends))
         return np.asarray(by_end.mean(axis=1))
 

@@ -79,7 +79,7 @@ class CorrectBiasesEmpirical(Pass):
             for name, layer in layers.items()
             for prefix in ((ERROR, SQUARE) if name in plain else (ERROR, SQUARE, WEIGHT))
         }
-        means = ctx.observe_apart(Model.load(joined), wanted, self.samples)
+        means = ctx.observe_apart(joined, wanted, self.samples)
         for name, layer in layers.items():
             drift = _drift(name, ChannelMeans(layer.axis), means, weighted=name not in plain)
             bias = ctx.biases.get(layer.bias.name, constant_value(layer.bias))

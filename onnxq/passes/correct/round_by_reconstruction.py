@@ -108,7 +108,7 @@ class RoundByReconstruction(Pass):
             pair = x if x in inputs else FLOAT + x, reads[layer.node.name]
             places.append((layer, pair, observer))
         wanted = gathered((name, observer) for _, pair, observer in places for name in pair)
-        found = ctx.observe_apart(Model.load(joined), wanted, self.samples)
+        found = ctx.observe_apart(joined, wanted, self.samples)
         for layer, (x, quantized), observer in places:
             yield layer, found.get(x, observer), found.get(quantized, observer)
 

@@ -37,8 +37,8 @@ class Reading:
     Attributes:
         rows: |w|, largest over the kernel's window, float64 [outputs, channels of its group].
         power: Σ w² over the window, likewise.
-        where: which variable of the block each column reads, int64 [outputs, channels]; -1 for
-            channels of other blocks.
+        where: which variable of the block each column reads, int64 [outputs, channels], or
+            [1, channels] where all outputs read the same; -1 for channels of other blocks.
         largest: largest code of the weight, in magnitude.
     """
 
@@ -48,7 +48,7 @@ class Reading:
     largest: int = 127
 
     def taken(self, values: Array) -> Array:
-        """*values* of the variables, [outputs, channels]; 1 for channels of other blocks."""
+        """*values* of the variables, shaped as ``where``; 1 for channels of other blocks."""
         return np.append(values, 1.0)[self.where]
 
 
@@ -60,7 +60,7 @@ def noise(ranges: Sequence[Array], readings: Sequence[Reading], a: Array) -> flo
     for reading in readings:
         inside = reading.where >= 0
         factor = reading.taken(a)
-        total += steps * float((reading.power / factor**2)[inside].sum())
+        total += steps * float((reading.power * (inside / factor**2)).sum())
         if reading.rows.shape[1] > 1:
             signal = (reading.taken(a * widest / PEAK) ** 2 * inside).sum(axis=1)
             step = (reading.rows / factor).max(axis=1) / reading.largest

@@ -188,5 +188,5 @@ def _reading(reader: Reader, block: Block, largest: int) -> Reading:
     place = np.full(reader.ids.size, -1)
     place[mine] = block.where(reader.ids[mine])
     by_group = place.reshape(reader.groups, -1)
-    where = np.repeat(by_group, len(flat) // reader.groups, axis=0)
+    where = np.repeat(by_group, len(flat) // reader.groups if reader.groups > 1 else 1, axis=0)
     return Reading(np.abs(flat).max(axis=2), np.square(flat).sum(axis=2), where, largest)
