@@ -32,8 +32,9 @@ RECIPES: dict[str, str] = {
     ),
     "balanced": (
         f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
-        "choose-ranges{method=mse},search-ranges{runs=150},quantize-weights{method=mse},"
-        "round-second-order{bits=6,samples=32},correct-biases-empirical,"
+        "choose-ranges{method=mse},search-ranges{runs=150,samples=12},"
+        "quantize-weights{method=mse},round-second-order{bits=6,samples=32},"
+        "correct-biases-empirical{samples=24},"
         f"quantize-biases,{_EMIT}"
     ),
     "best": (
