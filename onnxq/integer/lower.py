@@ -100,12 +100,16 @@ class _Lowering(Sources):
         pending = self.pending.pop(tensor.name)
         form = replace(INT32, scales=(min(abs(s) for s in pending.scales),))
         if isinstance(pending.kind, (Reshape, Transpose, Take, MaxPool, Pad)):  # the input's codes
-            x = self.values[pending.inputs[0]]
-            limits = np.iinfo(x.dtype)
-            form = Grid((x.scale,), (x.zero_point,), None, int(limits.min), int(limits.max),
-                        x.dtype)  # fmt: skip
+            form = _all_codes(self.values[pending.inputs[0]])
         self._complete(pending, tensor.name, form)
         self.codes[tensor.name] = tensor.name
+
+    def between(self, pending: Pending, name: str) -> Value:
+        """The value *name* of *pending*, which moves codes and is no tensor of the model."""
+        while name in self.values:
+            name += "_"
+        self._complete(pending, name, _all_codes(self.values[pending.inputs[0]]))
+        return self.values[name]
 
     def _complete(self, pending: Pending, name: str, form: Grid) -> None:
         spans = [self.values[n] for n in pending.inputs]
@@ -193,6 +197,13 @@ class _Lowering(Sources):
         # ONNX clips from below first
         ends = (min(max(v, least), most) for v in (pending.least, pending.most))
         self._keep(node.outputs[0], replace(pending, least=next(ends), most=next(ends)))
+
+
+def _all_codes(x: Value) -> Grid:
+    """The grid of *x*, with every code of its type."""
+    limits = np.iinfo(x.dtype)
+    low, high = int(limits.min), int(limits.max)
+    return Grid((x.scale,), (x.zero_point,), None, low, high, x.dtype)
 
 
 def _same(value: Value, form: Grid) -> bool:

@@ -16,6 +16,7 @@ from onnxq.integer.pending import Pending
 from onnxq.integer.program import Value
 from onnxq.integer.refuse import refused
 from onnxq.integer.sources import Sources
+from onnxq.integer.transposed import conv_transpose
 from onnxq.integer.windows import window
 
 Operator = Callable[[Sources, gs.Node], list[Pending]]
@@ -147,8 +148,8 @@ def _broadcast(at: Sources, node: gs.Node, a: Value, b: Value) -> tuple[int, ...
 
 
 LOWERED: dict[str, Operator] = {
-    "Conv": conv, "Gemm": gemm, "MatMul": gemm, "Add": add, "Sub": add, "Mul": mul,
-    "Concat": concat, "MaxPool": max_pool, "AveragePool": average_pool,
-    "GlobalAveragePool": average_pool, **moves.LOWERED, **activations.LOWERED,
-    **dict.fromkeys(CURVES, curve),
+    "Conv": conv, "ConvTranspose": conv_transpose, "Gemm": gemm, "MatMul": gemm,
+    "Add": add, "Sub": add, "Mul": mul, "Concat": concat,
+    "MaxPool": max_pool, "AveragePool": average_pool, "GlobalAveragePool": average_pool,
+    **moves.LOWERED, **activations.LOWERED, **dict.fromkeys(CURVES, curve),
 }  # fmt: skip

@@ -45,6 +45,10 @@ class Sources:
         """Write the accumulator of a pending *tensor* as it is, in 32 bits."""
         raise refused(tensor.inputs[0], "its accumulator cannot be kept")
 
+    def between(self, pending: Pending, name: str) -> Value:
+        """The value *name* of *pending*, which moves codes and is no tensor of the model."""
+        raise refused(pending.node, "its steps cannot be kept")
+
     def value(self, tensor: gs.Tensor, node: gs.Node) -> Value:
         """The value that *tensor*, an input of *node*, stands for.
 

@@ -22,6 +22,7 @@ _LINEAR = ("Conv", "Gemm", "MatMul")
 
 INTEGER_RULES = {
     **{op: replace(RULES[op], kernel=f"integer {op}", float_output=False) for op in _LINEAR},
+    "ConvTranspose": replace(RULES["Conv"], kernel="integer ConvTranspose", channel_axis=1),
     **{op: replace(RULES[op], kernel=f"integer {op}") for op in ("Add", "Mul", "Concat")},
     **{
         op: OpRule(kernel=f"integer {op}", role=Role.ELEMENTWISE, absorbs=("Relu", "Clip"))

@@ -57,6 +57,23 @@ def conv(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
     return _out(draw, m, y, (1, out, *sizes), x.exponent - 6, 8)
 
 
+def transposed(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
+    channels, groups = x.shape[1], draw(st.sampled_from([1, x.shape[1]]))
+    each = draw(st.integers(1, 3))
+    kernel, strides, holes = ([draw(st.integers(1, 3)) for _ in range(2)] for _ in range(3))
+    spans = [(k - 1) * h + 1 for k, h in zip(kernel, holes, strict=True)]
+    pads = [draw(st.integers(0, s - 1)) for s in (*spans, *spans)]
+    more = [draw(st.integers(0, t - 1)) for t in strides]
+    sizes = [t * (s - 1) + o + n - pads[i] - pads[i + 2] for i, (s, t, o, n) in enumerate(
+        zip(x.shape[2:], strides, more, spans, strict=True))]  # fmt: skip
+    if min(sizes) < 1:
+        pads, sizes = [0] * 4, [n + pads[i] + pads[i + 2] for i, n in enumerate(sizes)]
+    weight = m.constant(m.codes((channels, each, *kernel)), -6)
+    y = m.node("ConvTranspose", [x.name, weight], group=groups, strides=strides, dilations=holes,
+               pads=pads, output_padding=more)  # fmt: skip
+    return _out(draw, m, y, (1, groups * each, *sizes), x.exponent - 6, 8)
+
+
 def pool(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
     _, channels, height, width = x.shape
     kernel = [draw(st.integers(1, min(3, s))) for s in (height, width)]
@@ -114,7 +131,8 @@ def move(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
 
 
 def curve(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
-    op = draw(st.sampled_from(["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "PRelu", "Softmax"]))
+    op = draw(st.sampled_from(["Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu",
+                               "Softmax"]))  # fmt: skip
     down = draw(st.integers(-8, -4))
     inputs, more = [x.name], {"axis": draw(st.integers(1, 3))} if op == "Softmax" else {}
     if op == "PRelu":
@@ -123,7 +141,9 @@ def curve(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
     return Tensor(m.quantize(m.node(op, inputs, **more), down), x.shape, down)
 
 
-PARTS: list[Callable[[st.DrawFn, Qdq, Tensor], Tensor]] = [conv, conv, pool, join, move, curve]
+PARTS: list[Callable[[st.DrawFn, Qdq, Tensor], Tensor]] = [
+    conv, conv, transposed, pool, join, move, curve,
+]  # fmt: skip
 
 
 @st.composite

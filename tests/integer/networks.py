@@ -69,6 +69,18 @@ def conv_to_int16(m: Qdq) -> list[str]:
 
 
 @network
+def transposed(m: Qdq) -> list[str]:
+    weight = m.constant(m.codes((4, 3, 3, 2)), [-6, -7, -5], axis=1)
+    x = m.input((4, 5, 6))
+    bias = m.constant(m.rng.integers(-3000, 3000, 3).astype(np.int32), [-10, -11, -9])
+    y = m.node("ConvTranspose", [x, weight, bias], strides=[2, 3], pads=[1, 0, 2, 1],
+               output_padding=[1, 2], dilations=[1, 2])  # fmt: skip
+    y = m.quantize(m.node("Relu", [y]), -3)
+    two = m.constant(m.codes((3, 2, 2, 2)), -7)
+    return [m.quantize(m.node("ConvTranspose", [y, two], group=3, strides=[2, 2]), -3)]
+
+
+@network
 def gemm(m: Qdq) -> list[str]:
     y = m.quantize(m.gemm(m.input((20,), dtype=UINT8), (30, 20)), -1)
     return [m.gemm(m.node("Relu", [y]), (7, 30), exponent=-1, scales=[-6, -7, -8, -4, -5, -6, -7])]

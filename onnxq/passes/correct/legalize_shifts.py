@@ -86,7 +86,7 @@ class _Moved:
 
     def repair(self, node: gs.Node) -> bool:
         """Whether an exponent at *node* was moved."""
-        if node.op in ("Conv", "Gemm", "MatMul"):
+        if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
             return self._product(node)
         if node.op == "Mul":
             x, y = (self._exponent(t.name) for t in node.inputs[:2])

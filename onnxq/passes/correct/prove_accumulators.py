@@ -81,7 +81,7 @@ class _Proof:
             UnsupportedModelError: they do not fit, or the shift is not one that the target has.
         """
         by_shifts = not self.arithmetic.multiplier
-        if node.op in ("Conv", "Gemm", "MatMul"):
+        if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
             low, high, held = self._product(node)
         elif node.op == "Mul" or (node.op == "Add" and by_shifts):
             low, high, held = self._pair(node)
@@ -128,7 +128,11 @@ class _Proof:
         codes, axis = np.asarray(self.ctx.integers[w]).astype(np.int64), 0
         if node.op != "Conv":
             axis = 0 if node.op == "Gemm" and attribute(node, "transB", 0) else codes.ndim - 1
-        if codes.ndim > 2 and node.op == "MatMul":
+        if node.op == "ConvTranspose":  # [in, out / group, …]: channels of a group side by side
+            groups = int(attribute(node, "group", 1))
+            parts = codes.reshape(groups, -1, *codes.shape[1:]).swapaxes(1, 2)
+            rows = parts.reshape(groups * codes.shape[1], -1)
+        elif codes.ndim > 2 and node.op == "MatMul":
             rows = np.moveaxis(codes, -2, 0).reshape(codes.shape[-2], -1).T
         else:
             rows = np.moveaxis(codes, axis, 0).reshape(codes.shape[axis], -1)

@@ -66,8 +66,11 @@ class QuantizeBiases(Pass):
             assert weight is not None, w
             s_x, s_w = float(ctx.qparams[x].scale), ctx.qparams[w].scale.astype(np.float64)
             flat = bias.reshape(-1).astype(np.float64)
-            s_w = self._dead(ctx, w, s_x, s_w, flat)
-            need = np.abs(flat) / (_LIMIT * 0.999 * s_x)
+            # groups of a ConvTranspose share the scales of their channels
+            groups = max(1, flat.size // s_w.size) if s_w.ndim else 1
+            most = np.abs(flat).reshape(groups, -1).max(axis=0, initial=0.0)
+            s_w = self._dead(ctx, w, s_x, s_w, most)
+            need = most / (_LIMIT * 0.999 * s_x)
             if s_w.ndim == 0:
                 need = need.max(initial=0.0)
             if np.any(need > s_w):
@@ -87,6 +90,7 @@ class QuantizeBiases(Pass):
                 )
                 s_w = raised.astype(np.float64)
             scale = (np.float32(s_x) * s_w.astype(np.float32)).astype(np.float32)
+            scale = np.tile(scale, groups) if scale.ndim else scale
             codes = np.rint(flat / scale.astype(np.float64))
             ctx.qparams[name] = QParams(
                 scale=scale,
@@ -105,11 +109,11 @@ class QuantizeBiases(Pass):
         """Weight scales, made fine enough for the bias where all codes of a channel are 0."""
         qparams, codes = ctx.qparams[w], np.asarray(ctx.integers[w], np.int64)
         if qparams.axis is None:
-            alive, largest = np.any(codes != qparams.zero_point), np.abs(bias).max(initial=0.0)
+            alive, largest = np.any(codes != qparams.zero_point), bias.max(initial=0.0)
         else:
             rows = np.moveaxis(codes, qparams.axis, 0).reshape(len(s_w), -1)
             alive = np.any(rows != qparams.zero_point[:, None], axis=1)
-            largest = np.abs(bias)
+            largest = bias
         if _by_shifts(ctx, w) or ctx.plan.one_scale:
             return s_w  # a bias is as exact there as in other channels, and shifts stay as they are
         dead = np.logical_not(alive)

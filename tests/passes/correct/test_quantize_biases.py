@@ -57,6 +57,18 @@ def test_tiny_weights_keep_their_bias() -> None:
     np.testing.assert_allclose(real, [0.123, -3.0], rtol=1e-2)
 
 
+def test_groups_of_a_transposed_convolution_share_scales() -> None:
+    text = """g (float[1,2,4,4] x) => (float[1,4,4,4] y)
+    <float[2,2,1,1] w, float[4] b> { [one] y = ConvTranspose <group = 2> (x, w, b) }"""
+    b = np.array([1, -3, 1e9, 2], np.float32)
+    ctx = run(text, RECIPE, weights={"w": W, "b": b}, data=[X], target="generic")[1]
+    scale, of_weight = ctx.qparams["b"].scale, ctx.qparams["w"].scale
+    assert (scale.shape, of_weight.shape) == ((4,), (2,))
+    np.testing.assert_allclose(scale, np.tile(ctx.qparams["x"].scale * of_weight, 2), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(ctx.integers["b"]) * scale.astype(np.float64), b,
+                               rtol=1e-2, atol=scale.max())  # fmt: skip
+
+
 def test_left_alone_where_the_target_wants_float() -> None:
     ctx = quantized([1.0, -3.0], target="tensorrt")
     assert "b" not in ctx.qparams
