@@ -5,6 +5,7 @@ ONNX Runtime (which rounds ties to even), and of the integers, which the simulat
 On the first frames each of its values is compared with the integer reference. *most_samples* is the
 ``--limit`` of evaluation samples, null for all of them. Results are written
 to ``integer.json`` beside this file after each network, and those of other networks in it are kept.
+``--readme`` measures nothing and puts what it holds into the README.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
+from readme import Section
 
 import onnxq
 from onnxq.graph import Model
@@ -34,6 +36,7 @@ NETWORKS = (LENET, "cifar_resnet20", "squeezenet1.1", "mobilenetv2")
 RECIPES = ("fast", "balanced")
 TARGETS = ("fpga-pow2",)
 ROUNDINGS = ("half-up", "floor")
+SECTION = Section("integers", "integer.py")
 OUT = Path(__file__).with_name("integer.json")
 #: Frames on which every value is compared with the reference.
 FRAMES = 2
@@ -88,6 +91,23 @@ def measure(network: str, options: dict[str, Any], limit: int | None) -> dict[st
     }
 
 
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Top-1 in integers alone, that of ONNX Runtime on the same file in brackets; Markdown."""
+    recipes = (*RECIPES, "best")
+    lines = [
+        f"| top-1 in % | rounding | float | {' | '.join(recipes)} |",
+        "| --- | --- " + "| --: " * (1 + len(recipes)) + "|",
+    ]
+    for network, rows in results.items():
+        for rounding in ROUNDINGS:
+            found = {r["recipe"]: r for r in rows if r["rounding"] == rounding}
+            cells = [f"{r['integers']:.2f} ({r['runtime']:.2f})" if r else ""
+                     for r in map(found.get, recipes)]  # fmt: skip
+            real = next(iter(found.values()))["float"]
+            lines.append(f"| {network} | {rounding} | {real:.2f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("networks", nargs="*", default=NETWORKS)
@@ -95,7 +115,11 @@ def main() -> None:
     parser.add_argument("-t", "--target", nargs="*", default=TARGETS)
     parser.add_argument("-n", "--limit", type=int, help="fewer evaluation samples")
     parser.add_argument("-o", "--output", type=Path, default=OUT)
+    parser.add_argument("--readme", action="store_true", help="write the README, measure nothing")
     given = parser.parse_args()
+    if given.readme:
+        SECTION.write(table(json.loads(given.output.read_text("utf-8"))))
+        return
     assert ZOO is not None, "the zoo is neither at $ONNXQ_ZOO nor at ../shared/zoo"
     results = json.loads(given.output.read_text("utf-8")) if given.output.exists() else {}
     for network in given.networks:

@@ -173,6 +173,12 @@ def test_readme_shows_the_methods_for_few_bits() -> None:
     assert set(found["networks"]) == set(few.NETWORKS)
 
 
+def test_readme_shows_accuracy_in_integers_alone() -> None:
+    integers = program("integer")
+    found = json.loads((HERE / "integer.json").read_text(encoding="utf-8"))
+    assert integers.SECTION.shown() == integers.table(found)
+
+
 def test_readme_shows_what_passes_add() -> None:
     ablation = program("ablation")
     found = json.loads(ablation.OUT.read_text(encoding="utf-8"))
