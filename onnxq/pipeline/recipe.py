@@ -50,7 +50,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, text: str, *, name: str = "", known: Known | None = None) -> Recipe:
-        """Read ``pass,pass{option=value},…``.
+        """Read ``pass,pass{option=value},…``; the name of a recipe stands for its passes.
 
         Args:
             text: the recipe.
@@ -65,6 +65,11 @@ class Recipe:
         passes: list[Pass] = []
         while cursor.peek():
             pass_name = str(cursor.word("the name of a pass"))
+            if known is None and pass_name in RECIPES:
+                passes += cls.parse(RECIPES[pass_name]).passes
+                if cursor.peek():
+                    cursor.need(",")
+                continue
             values: dict[str, object] = {}
             if cursor.take("{"):
                 while not cursor.take("}"):

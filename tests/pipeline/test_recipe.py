@@ -116,6 +116,13 @@ def test_text_round_trip(many: Many) -> None:
     assert parse(str(Recipe((many,)))) == many
 
 
+def test_names_of_recipes_stand_for_their_passes() -> None:
+    whole = Recipe.resolve("remove-noops,fast,remove-unused")
+    names = [p.name for p in whole.passes]
+    assert names == ["remove-noops", *(p.name for p in Recipe.resolve("fast").passes),
+                     "remove-unused"]  # fmt: skip
+
+
 def test_file(tmp_path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
