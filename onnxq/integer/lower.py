@@ -104,11 +104,11 @@ class _Lowering(Sources):
         self._complete(pending, tensor.name, form)
         self.codes[tensor.name] = tensor.name
 
-    def between(self, pending: Pending, name: str) -> Value:
-        """The value *name* of *pending*, which moves codes and is no tensor of the model."""
+    def between(self, pending: Pending, name: str, form: Grid | None = None) -> Value:
+        """The value *name* of *pending*, which is no tensor of the model."""
         while name in self.values:
             name += "_"
-        self._complete(pending, name, _all_codes(self.values[pending.inputs[0]]))
+        self._complete(pending, name, form or _all_codes(self.values[pending.inputs[0]]))
         return self.values[name]
 
     def _complete(self, pending: Pending, name: str, form: Grid) -> None:

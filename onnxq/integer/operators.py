@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -12,12 +13,12 @@ from onnxq.graph import attribute
 from onnxq.integer import activations, moves
 from onnxq.integer.curves import CURVES, curve
 from onnxq.integer.kinds import Add, AveragePool, Concat, Conv, Gemm, MaxPool, Mul, Window
-from onnxq.integer.pending import Pending
+from onnxq.integer.pending import INT32, Pending
 from onnxq.integer.program import Value
 from onnxq.integer.refuse import refused
 from onnxq.integer.sources import Sources
 from onnxq.integer.transposed import conv_transpose
-from onnxq.integer.windows import window
+from onnxq.integer.windows import elements_inside, window
 
 Operator = Callable[[Sources, gs.Node], list[Pending]]
 
@@ -92,16 +93,18 @@ def max_pool(at: Sources, node: gs.Node) -> list[Pending]:
 
 
 def average_pool(at: Sources, node: gs.Node) -> list[Pending]:
-    """Sum, with 1 / elements in the scale; times 2^bits / elements where programs only shift."""
+    """Sum, with 1 / elements in the scale; times 2^bits / elements where programs only shift.
+
+    Where windows at the border have fewer elements, sums of 32 bits times a factor for each place.
+    """
     x = _image(at, node)
     if node.op == "GlobalAveragePool":
         view = Window((x.shape[2], x.shape[3]), (1, 1), (1, 1), (0, 0, 0, 0))
     else:
         view = window(node, attribute(node, "kernel_shape"), x.shape)
-        uneven = any(view.pads) and not attribute(node, "count_include_pad", 0)
-        if uneven or attribute(node, "ceil_mode", 0):
-            raise refused(node, "its windows at the border have fewer elements",
-                          "--exclude this node, or count_include_pad=1 in the model")  # fmt: skip
+        counts = elements_inside(node, view, x.shape)
+        if (counts != view.kernel[0] * view.kernel[1]).any():
+            return [_uneven_average(at, node, x, view, counts)]
     elements = view.kernel[0] * view.kernel[1]
     bits, factor = elements.bit_length() - 1, 1
     shape = (1, x.shape[1], *view.output(*x.shape[2:]))
@@ -117,6 +120,26 @@ def average_pool(at: Sources, node: gs.Node) -> list[Pending]:
         factor = ((1 << bits) + elements // 2) // elements
     kind = AveragePool(view, factor, bits)
     return [Pending(node, kind, (x.name,), (x.scale * 2.0**-bits,), shape)]
+
+
+def _uneven_average(
+    at: Sources, node: gs.Node, x: Value, view: Window, counts: NDArray[np.int64]
+) -> Pending:
+    """Sums in 32 bits, each times 2^bits / the elements that its window has."""
+    if x.dtype not in _AVERAGE_BITS:
+        raise refused(node, "it averages accumulators of 32 bits", "quantize its input")
+    if not counts.all():
+        raise refused(node, "windows of it lie in the pads alone", "fewer pads")
+    shape, name = (1, x.shape[1], *counts.shape), node.outputs[0].name
+    kind = AveragePool(view, zero_point=x.zero_point)
+    pending = Pending(node, kind, (x.name,), (x.scale,), shape)
+    total = at.between(pending, f"{name}__sum", replace(INT32, scales=(x.scale,)))
+    # the proof meets the sum of the largest window with the factor of the smallest
+    spare = (view.kernel[0] * view.kernel[1] // int(counts.min())).bit_length()
+    bits = max(_AVERAGE_BITS[x.dtype] - spare, 0)
+    factors = np.rint((1 << bits) / counts).astype(np.int32)[None, None]
+    parts = at.constant(f"{name}__parts", factors, 2.0**-bits)
+    return Pending(node, Mul(), (total.name, parts.name), (x.scale * 2.0**-bits,), shape)
 
 
 def _at_zero(x: Value, weight: NDArray[np.int64]) -> NDArray[np.int64]:

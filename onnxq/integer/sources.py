@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -12,6 +13,7 @@ from onnxq.graph import constant_value
 from onnxq.integer.pending import Pending
 from onnxq.integer.program import Codes, Value
 from onnxq.integer.refuse import refused
+from onnxq.integer.scales import Grid
 from onnxq.quant import Rounding
 
 
@@ -45,8 +47,14 @@ class Sources:
         """Write the accumulator of a pending *tensor* as it is, in 32 bits."""
         raise refused(tensor.inputs[0], "its accumulator cannot be kept")
 
-    def between(self, pending: Pending, name: str) -> Value:
-        """The value *name* of *pending*, which moves codes and is no tensor of the model."""
+    def between(self, pending: Pending, name: str, form: Grid | None = None) -> Value:
+        """The value *name* of *pending*, which is no tensor of the model.
+
+        Args:
+            pending: one of several steps of a node.
+            name: of the value.
+            form: its format; that of the first input where *pending* moves codes.
+        """
         raise refused(pending.node, "its steps cannot be kept")
 
     def value(self, tensor: gs.Tensor, node: gs.Node) -> Value:
@@ -130,6 +138,15 @@ class Sources:
                 "give its first dimension a name, or the size 1",
             )  # fmt: skip
         return (1, *(int(d) for d in shape[1:]))
+
+    def constant(self, name: str, codes: NDArray[Any], scale: float) -> Value:
+        """A new constant value of the program."""
+        while name in self.values:
+            name += "_"
+        low, high = int(codes.min()), int(codes.max())
+        self.values[name] = Value(name, codes.shape, codes.dtype.name, scale, 0, low, high)
+        self.constants[name] = codes
+        return self.values[name]
 
     def _constant(self, constant: Constant, node: gs.Node) -> Value:
         if constant.axis is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.graph import attribute
 from onnxq.integer.kinds import Window
@@ -47,3 +49,20 @@ def window(node: gs.Node, kernel: Sequence[int], shape: Sequence[int]) -> Window
         raise refused(node, f"its window {list(kernel)} is larger than its input {list(shape)}",
                       "check the shape of the model's input")  # fmt: skip
     return view
+
+
+def elements_inside(node: gs.Node, view: Window, shape: Sequence[int]) -> NDArray[np.int64]:
+    """Elements that *node*, an AveragePool, divides by, for each position [rows, columns].
+
+    Pads count where ``count_include_pad`` says so; what ``ceil_mode`` adds behind them never does.
+    """
+    given = [int(p) for p in attribute(node, "pads", [0, 0, 0, 0])]
+    pads = view.pads if attribute(node, "auto_pad", "NOTSET") != "NOTSET" else given
+    padded, found = bool(attribute(node, "count_include_pad", 0)), []
+    for axis, count in enumerate(view.output(int(shape[2]), int(shape[3]))):
+        size, before = int(shape[2 + axis]), view.pads[axis]
+        low, high = (-before, size + pads[axis + 2]) if padded else (0, size)
+        taps = np.arange(view.kernel[axis]) * view.dilations[axis] - before
+        at = np.arange(count)[:, None] * view.strides[axis] + taps
+        found.append(((at >= low) & (at < high)).sum(axis=1))
+    return np.asarray(np.multiply.outer(*found), np.int64)

@@ -79,9 +79,10 @@ def pool(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
     kernel = [draw(st.integers(1, min(3, s))) for s in (height, width)]
     strides = [draw(st.integers(1, 2)) for _ in range(2)]
     mean = draw(st.booleans())
-    pads = [0] * 4 if mean else [draw(st.integers(0, k - 1)) for k in (*kernel, *kernel)]
+    pads = [draw(st.integers(0, k - 1)) for k in (*kernel, *kernel)]
+    more = {"count_include_pad": draw(st.integers(0, 1))} if mean else {}
     y = m.node("AveragePool" if mean else "MaxPool", [x.name], kernel_shape=kernel,
-               strides=strides, pads=pads)  # fmt: skip
+               strides=strides, pads=pads, **more)  # fmt: skip
     sizes = [_size(s, k, t, 1, pads[i] + pads[i + 2]) for i, (s, k, t) in enumerate(
         zip((height, width), kernel, strides, strict=True))]  # fmt: skip
     return _out(draw, m, y, (1, channels, *sizes), x.exponent)

@@ -116,6 +116,15 @@ def concat(m: Qdq) -> list[str]:
 
 
 @network
+def average_pool_at_borders(m: Qdq) -> list[str]:
+    x = m.input((2, 7, 9), dtype=UINT8)
+    y = m.node("AveragePool", [x], kernel_shape=[2, 2], pads=[1, 0, 1, 1], strides=[2, 3])
+    z = m.node("AveragePool", [x], kernel_shape=[2, 2], pads=[1, 1, 1, 1], strides=[2, 2],
+               ceil_mode=1, count_include_pad=1)  # fmt: skip
+    return [m.quantize(y, -5), m.quantize(z, -4)]
+
+
+@network
 def max_pool(m: Qdq) -> list[str]:
     y = m.node("MaxPool", [m.input((3, 7, 8))], kernel_shape=[3, 2], strides=[2, 2],
                pads=[1, 0, 1, 1], ceil_mode=1)  # fmt: skip

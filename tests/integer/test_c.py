@@ -16,6 +16,7 @@ from onnxq.integer import lower, run
 from onnxq.quant import Rounding
 from tests.integer.c_project import CLANG, STRICT, blocks, check_golden, needs_cc, project, raw
 from tests.integer.networks import NETWORKS, build
+from tests.integer.qdq import Qdq
 
 #: As a user compiles for speed, and every warning an error.
 FAST = ("-O3", "-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -48,6 +49,17 @@ def test_both_ways_of_convolution(wanted: bool, flags: tuple[str, ...], tmp_path
         assert ("conv_blocks" in source.files["kernels.c"]) == wanted
         check_golden(tmp_path / name)
         assert source.files["model.c"].count("scratch_s16[") == 1 and source.scratch > 0
+
+
+@needs_cc
+def test_depthwise_convolutions_alone_need_no_pairs(tmp_path: Path) -> None:
+    m = Qdq()
+    y = m.quantize(m.conv(m.input((5, 8, 8)), (5, 1), group=5), -3)
+    with blocks(True):
+        source = project(lower(m.model(y)), tmp_path, flags=FAST)
+    assert "WIDE void" in source.files["kernels.c"]
+    assert "pair" not in source.files["kernels.c"]
+    check_golden(tmp_path)
 
 
 @needs_cc

@@ -50,7 +50,7 @@ def test_reference_equals_onnx_runtime(proto: onnx.ModelProto) -> None:
     shape = (3, *program.values[value].shape[1:])
     feed = {name: normal(shape)}
     found = run(program, {value: encode(program.values[value], feed[name])})
-    uneven = any(getattr(s.kind, "factor", 1) != 1 for s in program.steps)
+    uneven = any(getattr(s.kind, "factor", 1) != 1 or "__sum" in s.output for s in program.steps)
     # float32 divides, sums and evaluates these with an error
     uneven |= any(isinstance(s.kind, Table | PRelu | Softmax) for s in program.steps)
     wide = any(s.bits > 24 for s in program.steps)

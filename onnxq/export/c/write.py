@@ -179,8 +179,10 @@ def _kernels(calls: Calls) -> str:
     found = ['#include "kernels.h"\n\n#include "fixed.h"\n']
     kernels = {k for k, _ in calls.kernels}
     if calls.block:
+        found.append(template("wide.h"))
+    if "conv_blocks" in kernels:
         blocks = "/* Output pixels whose patches are gathered together. */\n"
-        found += [template("wide.h"), pairs_header(), f"{blocks}#define BLOCK {calls.block}\n"]
+        found += [pairs_header(), f"{blocks}#define BLOCK {calls.block}\n"]
     if kernels & set(_NESTS):
         found.append(template("advance.c"))
     if kernels & set(_INSIDE):
