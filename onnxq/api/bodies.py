@@ -30,6 +30,10 @@ from onnxq.runtime.providers import Provider
 
 #: About how many steps of a Loop or Scan calibrate its body; more make ranges no better.
 STEPS = 512
+#: Options of a call that are those of its bodies, too; the recipe has the others.
+PASSED_ON = (
+    "providers", "report_detail", "max_opset", "runtime_version", "keep_unfused", "seed",
+)  # fmt: skip
 _UNSEEN = "no sample reaches it: its weights alone are stored as integers"
 _OUTSIDE = (ExcludeNodes, OverrideTensors, IoDtype)
 

@@ -9,7 +9,8 @@ from os import PathLike
 from typing import Any, Literal
 
 from onnxq.api import keep_scales as trained
-from onnxq.api.bodies import Inner, add_bodies, quantize_bodies
+from onnxq.api.bfloat16 import rest_of, widen
+from onnxq.api.bodies import PASSED_ON, Inner, add_bodies, quantize_bodies
 from onnxq.api.calibration import Calibration
 from onnxq.api.costs import costs_from, costs_in, said
 from onnxq.api.coverage import add_coverage, note, warn_of_taken_back
@@ -122,26 +123,26 @@ def quantize(
         preprocess: how images become inputs, for folders of images.
         providers: ONNX Runtime execution providers, in order.
         statistics: a file of measured statistics, reused where it fits, else written. Passes that
-            run the model for more than statistics are left out then, and the report says so.
+            need more than statistics are left out, and the report says so.
         report_data: samples for the report, instead of those held out from *data*.
         state: by input, the output that is fed into it in the next step; the data then holds the
             other inputs, its samples in order, and states begin as zeros.
-        report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also
-            each layer's isolated error, where it comes from, and statistics of tensors, which
-            takes about ten times as long as running the float model on the samples. ``"full"``:
-            also what each layer does to the outputs, and which to keep in float, for up to 15 s.
-            None: layers, but basic for ``fast``.
+        report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also each
+            layer's isolated error, its sources, and statistics of tensors, in ten times the time.
+            ``"full"``: also what each layer does to the outputs, and which to keep in float, for up
+            to 15 s. None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         data_free: go on without data: ranges and means of activations follow from batch-norm
             statistics and weights, and the result is marked.
         keep_scales: keep scales and codes of weights of a model with fake quantization from
             training; *data* is needed only where layers read what training did not round.
-        input_range: by name of an input, its smallest and largest value, for these two; standard
-            normal values are assumed where it is not given.
+        input_range: by name of an input, its smallest and largest value, for these two; else
+            standard normal values are assumed.
         io_dtype: ``"uint8"`` or ``"int8"``: take Q/DQ off the model's boundary.
         domains: whose operators qoperator and other modes may use: ``"microsoft"`` (ONNX Runtime's
             too, the default) or ``"standard"`` (ONNX's alone, the default of mode weights).
         rest: ``"fp16"``: store what stays in float as float16; layers compute in float32 still.
+            None: so where *model* is in float16 or bfloat16.
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -154,11 +155,11 @@ def quantize(
         keep_unfused: leave nodes quantized that do not fuse into integer kernels, not in float.
         latency_aware: leave in float what a table of kernel costs, conversions included, says is
             slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
-        costs: where such a table is from: ``"target"``, the same on every machine, or
-            ``"measured"``: this machine's kernels, measured once (half a minute) and kept.
+        costs: such a table: ``"target"``, the same on every machine, or ``"measured"``: this
+            machine's kernels, measured once (half a minute) and kept.
         bench: time *model* and the result in turn for some seconds; warn where it is slower.
-        metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
-            with arrays by name, for the effects of layers in a full report.
+        metric: ``metric(float_outputs, quantized_outputs)`` of a sample, arrays by name, for the
+            effects of layers in a full report.
         seed: for random data.
         progress: told of stages and steps.
 
@@ -168,6 +169,7 @@ def quantize(
         ConditionError: *require_coverage*, *require_speedup* or *min_sqnr* is not met.
         NothingQuantizedError: *require_quantized*, and nothing was.
     """
+    given = dict(locals())
     progress = progress or Silent()
     profile = with_arithmetic(get_target(target), rounding, bias_bits)
     recipe = recipe_of(mode, recipe)
@@ -211,6 +213,10 @@ def quantize(
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
+    if rest is None and profile.integer is None:
+        rest = rest_of(work)
+    if (narrow := widen(work)) is not None:
+        return narrow.restored(quantize(**{**given, "model": work, "rest": rest}))
     (trained.prepare if keep_scales else refuse_quantized)(work)
     untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
@@ -247,19 +253,14 @@ def quantize(
 
     # equalization keeps the function on values within estimated ranges: synthetic ones are not
     exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
-    rounds = Rounds(
+    made = Rounds(
         steps, context, None if data_free else exact, keep_unfused, format == "simulate",
         rest is not None, chosen, progress,
-    )  # fmt: skip
-    made = rounds.run(work, untouched)
+    ).run(work, untouched)  # fmt: skip
     original, work, qdq, ctx, found = made.original, made.work, made.qdq, made.ctx, made.found
     inner: list[Inner] = []
     if profile.integer is None and not (keep_scales or data_free):
-        again = partial(
-            quantize, target=profile, providers=providers, report_detail=report_detail,
-            max_opset=max_opset, runtime_version=runtime_version, keep_unfused=keep_unfused,
-            seed=seed,
-        )  # fmt: skip
+        again = partial(quantize, target=profile, **{k: given[k] for k in PASSED_ON})
         inner = quantize_bodies(made, run, steps, again, chosen)
     run.finish(ctx)
     warn_of_taken_back(ctx, made.loose)

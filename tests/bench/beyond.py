@@ -7,7 +7,7 @@
     python tests/bench/beyond.py --table               # prints what beyond.json has
     python tests/bench/beyond.py --readme              # puts it into the README
 
-Accuracy is the zoo's own metric, size is relative to float, integer is the share of the main
+Accuracy is the zoo's own metric, for voice activity with the mean error of the probability; size is relative to float, integer is the share of the main
 graph's multiply-accumulates on integer kernels, speed is at batch 1 on one thread, all files of a
 network taking turns. Every tool is called once, with nothing tuned to the network.
 """
@@ -40,6 +40,8 @@ PEERS = {
 }
 OWN: dict[str, tuple[str, ...]] = {
     "**onnxq, static**": (),
+    "**onnxq, static, recurrent layers as cells**": ("--recipe", "decompose-recurrent,balanced"),
+    "**onnxq, static, 16 bits**": ("--weights", "int16", "--activations", "uint16"),
     "**onnxq, dynamic**": ("--mode", "dynamic"),
     "**onnxq, weights int8**": ("--mode", "weights"),
     "**onnxq, weights int4**": ("--mode", "weights", "--weights", "int4", "--block", "32"),
@@ -47,6 +49,8 @@ OWN: dict[str, tuple[str, ...]] = {
         "--mode", "weights", "--weights", "int4", "--block", "32", "--recipe", "best",
     ),
 }  # fmt: skip
+CELLS = "**onnxq, static, recurrent layers as cells**"
+RECURRENT = ("shakespeare_rnn", "gtcrn_simple", "silero_vad_16k_op15", "silero_vad")
 WITHOUT_DATA = ("**onnxq, dynamic**", "**onnxq, weights int8**", "**onnxq, weights int4**")
 
 

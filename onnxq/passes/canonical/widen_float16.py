@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model, consumers, insert_node, producer, replace_input
+from onnxq.graph import Model, consumers, producer
 from onnxq.passes._scope import is_standard
 from onnxq.passes.canonical._defaults import fix_defaults
 from onnxq.passes.canonical._float16 import (
@@ -21,6 +21,7 @@ from onnxq.passes.canonical._float16 import (
     obstacles,
     type_attributes,
 )
+from onnxq.passes.canonical._half_ends import inner_outputs, widen_output, widen_source
 from onnxq.pipeline import Context, Pass, Stage
 
 
@@ -85,9 +86,9 @@ class WidenFloat16(Pass):
                 node.attrs.update(dict.fromkeys(type_attributes(node), SINGLE))
         for key, tensor in halves.items():
             if key in given or isinstance(tensor, gs.Constant):
-                _widen_source(model, tensor)
+                widen_source(model, tensor)
             elif casts[key] is None:
-                _widen_output(model, tensor)
+                widen_output(model, tensor, HALF)
         ctx.facts = {name: fact for name, fact in ctx.facts.items() if fact.dtype != HALF}
 
 
@@ -104,51 +105,6 @@ def _narrowing(model: Model, output: gs.Tensor) -> gs.Node | None:
     node = producer(output)
     if node is None or node.op != "Cast" or not is_standard(node):
         return None
-    if consumers(output) or _inner_outputs(model, output):
+    if consumers(output) or inner_outputs(model, output):
         return None
     return node if node.attrs.get("to") == HALF else None
-
-
-def _widen_source(model: Model, tensor: gs.Tensor) -> None:
-    """Let what reads the input, or the constant that is an output, *tensor* read it in float32."""
-    uses = [(n, i) for n, i in consumers(tensor) if not (n.op == "Cast" and is_standard(n))]
-    slots = _inner_outputs(model, tensor)
-    if not uses and not slots:
-        return
-    name = model.unique_name(f"{tensor.name}__float32")
-    if isinstance(tensor, gs.Constant):
-        wide = gs.Constant(name, np.asarray(tensor.values).astype(np.float32))
-    else:
-        wide = gs.Variable(name, np.dtype(np.float32), tensor.shape)
-        cast = model.unique_name(f"{tensor.name}__widen")
-        insert_node(model, "Cast", [tensor], [wide], {"to": SINGLE}, name=cast)
-    _repoint(uses, slots, wide)
-
-
-def _widen_output(model: Model, tensor: gs.Tensor) -> None:
-    """Compute the output *tensor* in float32 and cast it."""
-    above = producer(tensor)
-    if above is None:
-        return
-    name = model.unique_name(f"{tensor.name}__float32")
-    wide = gs.Variable(name, np.dtype(np.float32), tensor.shape)
-    uses, slots = consumers(tensor), _inner_outputs(model, tensor)
-    above.outputs[next(i for i, t in enumerate(above.outputs) if t is tensor)] = wide
-    _repoint(uses, slots, wide)
-    cast = model.unique_name(f"{tensor.name}__narrow")
-    insert_node(model, "Cast", [wide], [tensor], {"to": HALF}, name=cast)
-
-
-def _inner_outputs(model: Model, tensor: gs.Tensor) -> list[tuple[gs.Graph, int]]:
-    """Where a sub-graph gives out *tensor*."""
-    inner = [g for g in model.graphs() if g is not model.graph]
-    return [(g, i) for g in inner for i, t in enumerate(g.outputs) if t is tensor]
-
-
-def _repoint(
-    uses: list[tuple[gs.Node, int]], slots: list[tuple[gs.Graph, int]], wide: gs.Tensor
-) -> None:
-    for node, index in uses:
-        replace_input(node, index, wide)
-    for graph, index in slots:
-        graph.outputs[index] = wide
