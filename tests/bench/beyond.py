@@ -72,6 +72,21 @@ def integer_share(out: Path) -> float | None:
     return None if share is None else round(share, 1)
 
 
+def probability_error(name: str, out: Path) -> float:
+    """Mean distance of the first output of *out* from float's, each on its own states."""
+    sys.path.insert(0, str(zoo_program().parent))
+    import zoo
+
+    of = zoo.entry(name)
+    task, real, other = zoo._task(of), zoo.Session(of, of.model), zoo.Session(of, out)
+    distances = []
+    for sample in task.evaluation(None):
+        pair = [task.scored(sample, s.run(s.feed(sample))) for s in (real, other)]
+        one, two = (next(iter(outputs.values())) for outputs in pair)
+        distances.append(float(abs(one - two).mean()))
+    return round(sum(distances) / len(distances), 4)
+
+
 def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
     """Every tool on the network *name*."""
     entry = entries()[name]
@@ -80,7 +95,8 @@ def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
     required(run([sys.executable, zoo_program(), "calib", name, data]))
     rows: list[dict[str, Any]] = []
     files: dict[str, Path] = {}
-    for number, title in enumerate([*PEERS, *OWN]):
+    titles = [t for t in (*PEERS, *OWN) if t != CELLS or name in RECURRENT]
+    for number, title in enumerate(titles):
         out = folder / f"{name}.{number}.onnx"
         ended = make(title, model, data, out)
         row: dict[str, Any] = {"made_by": title}
@@ -88,6 +104,8 @@ def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
         if "error" not in row:
             row["size"] = round(out.stat().st_size / model.stat().st_size, 3)
             row["integer"] = integer_share(out)
+            if entry["metric"] == "same_decision":
+                row["distance"] = probability_error(name, out)
             files[title] = out
         rows.append(row)
     if speed:
@@ -113,13 +131,16 @@ def table(found: dict[str, Any]) -> str:
         language = network["metric"] == "nll"
         kind = "perplexity" if language else network["metric"]
         rest = " 1 |" if timed else ""
+        kind += ", mean error" if kind == "same_decision" else ""
         value = _metric(network["float"], language)
         lines.append(f"| **{name}** | float, {kind} | {value} | | 1 | |{rest}")
         for row in network["rows"]:
             cells = ["fails", "", "", "", ""]
             if "error" not in row:
                 cells = [
-                    _metric(row["metric"], language), _number(row.get("sqnr_db"), 1),
+                    _metric(row["metric"], language)
+                    + (f", {row['distance']:.4f}" if "distance" in row else ""),
+                    _number(row.get("sqnr_db"), 1),
                     _number(row["size"], 3), _number(row.get("integer"), 0),
                     _number(row.get("speed"), 2),
                 ]  # fmt: skip

@@ -12,7 +12,7 @@ from onnxq.passes.emit._weight_writer import WeightWriter
 from onnxq.passes.plan._weights import candidates, size_of, stored_spec
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.weight_sites import SITES, run_of
-from onnxq.quant import INT8
+from onnxq.quant import INT8, DType, dtype
 from onnxq.quant.blocks import block_params
 
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -39,7 +39,8 @@ class StoreRest(Pass):
         Weights of fewer than ``min_values``. Nodes that were excluded, whose weights stay exact.
 
     Numerics
-        Symmetric, clipped for the least squared error. Layers compute in float.
+        Symmetric, clipped for the least squared error, in 16 bits where weights of 16 bits are
+        asked for. Layers compute in float.
 
     Source
         ONNX Runtime's constant folding, read off optimized graphs.
@@ -63,6 +64,8 @@ class StoreRest(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         writer = WeightWriter(model, ctx, 1 << 62, False, 0)
+        asked = ctx.plan.weights
+        kind = dtype("int16") if asked is not None and dtype(asked).bits == 16 else INT8
         for node in candidates(model, ctx):
             sites = [(i, run) for i in range(len(node.inputs)) if (run := run_of(node, i))]
             if node.op not in self.ops or not sites:
@@ -75,7 +78,7 @@ class StoreRest(Pass):
                 if size_of(tensor) < self.min_values:
                     ctx.decline(node, f"'{tensor.name}' has fewer than {self.min_values} values")
                     continue
-                spec = stored_spec(INT8, replace(run, size=0), ctx.target, symmetric=True)
+                spec = stored_spec(kind, replace(run, size=0), ctx.target, symmetric=True)
                 shape = tuple(int(d) for d in tensor.shape)
                 try:
                     ctx.blocks[tensor.name] = block_params(shape, peek(tensor), spec, method="mse")
@@ -84,9 +87,9 @@ class StoreRest(Pass):
                     continue
                 writer.write(node, index)
                 why = ctx.plan.kept_float.get(node.name, "it computes in float")
-                ctx.plan.kept_float[node.name] = _with_int8(why)
+                ctx.plan.kept_float[node.name] = _stored_as(kind, why)
 
 
-def _with_int8(why: str) -> str:
-    said = "; its weights are stored as int8"
+def _stored_as(kind: DType, why: str) -> str:
+    said = f"; its weights are stored as {kind}"
     return why if why.endswith(said) else why + said
