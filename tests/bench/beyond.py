@@ -7,9 +7,10 @@
     python tests/bench/beyond.py --table               # prints what beyond.json has
     python tests/bench/beyond.py --readme              # puts it into the README
 
-Accuracy is the zoo's own metric, for voice activity with the mean error of the probability; size is relative to float, integer is the share of the main
-graph's multiply-accumulates on integer kernels, speed is at batch 1 on one thread, all files of a
-network taking turns. Every tool is called once, with nothing tuned to the network.
+Accuracy is the zoo's own metric, for voice activity with the mean error of the probability; size is
+relative to float, integer is the share of the main graph's multiply-accumulates on integer kernels,
+speed is at batch 1 on one thread, all files of a network taking turns. Every tool is called once,
+with nothing tuned to the network.
 """
 
 from __future__ import annotations
