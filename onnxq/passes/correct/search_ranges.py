@@ -11,6 +11,7 @@ from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.graph import Model, is_constant
 from onnxq.passes.correct._variants import Bench, Variant
+from onnxq.passes.correct._wide import has_room
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.range_choice import RangeChoice
 from onnxq.pipeline.scale_groups import ScaleGroup, scale_groups
@@ -133,12 +134,15 @@ class SearchRanges(Pass):
         return chosen
 
     def _groups(self, model: Model, ctx: Context) -> list[ScaleGroup]:
-        """Groups of activations whose range is free."""
+        """Groups of activations whose range is free, and matters."""
         constants = frozenset(n for n, t in model.tensors().items() if is_constant(t))
         return [
             g
             for g in scale_groups(ctx.plan, constants)
-            if g.fixed is None and g.spec is not None and g.rounded
+            if g.fixed is None
+            and g.spec is not None
+            and g.rounded
+            and not has_room(g.spec, ctx.target)
         ]
 
     def _scaled(self, group: ScaleGroup, factor: float, ctx: Context) -> QParams:

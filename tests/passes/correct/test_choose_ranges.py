@@ -25,6 +25,15 @@ def test_minmax() -> None:
     assert ctx.qparams["t"] is r, "data movement shares the scale"
 
 
+@pytest.mark.parametrize(("room", "times"), [("", 2.0), (",headroom=1", 1.0)])
+def test_sixteen_bits_leave_room_for_what_was_not_seen(room: str, times: float) -> None:
+    recipe = f"plan-kernels{{activations=uint16}},choose-ranges{{method=mse{room}}}"
+    _, ctx = run(TEXT, recipe, weights=EYE, data=DATA)
+    assert float(ctx.qparams["x"].scale) == pytest.approx(times * 9 / 65535, rel=1e-3)
+    with pytest.raises(OptionError, match="headroom 0.5"):
+        run(TEXT, "choose-ranges{headroom=0.5}")
+
+
 @pytest.mark.parametrize("method", RANGE_METHODS)
 def test_methods_stay_within_the_extremes(method: str) -> None:
     recipe = f"plan-kernels,choose-ranges{{method={method}}}"
