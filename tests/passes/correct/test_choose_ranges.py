@@ -30,7 +30,7 @@ def test_sixteen_bits_leave_room_for_what_was_not_seen(room: str, times: float) 
     recipe = f"plan-kernels{{activations=uint16}},choose-ranges{{method=mse{room}}}"
     _, ctx = run(TEXT, recipe, weights=EYE, data=DATA)
     assert float(ctx.qparams["x"].scale) == pytest.approx(times * 9 / 65535, rel=1e-3)
-    with pytest.raises(OptionError, match="headroom 0.5"):
+    with pytest.raises(OptionError, match=r"headroom 0\.5"):
         run(TEXT, "choose-ranges{headroom=0.5}")
 
 
