@@ -20,6 +20,7 @@ import platform
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -93,7 +94,8 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
     required(run([sys.executable, zoo_program(), "calib", name, data]))
     outs = [folder / f"{name}.{number}.onnx" for number in range(len(SETTINGS))]
     rows, files = [], [model]
-    for setting, out, runs in zip(SETTINGS, outs, in_turns(model, data, outs), strict=True):
+    made = in_turns(SETTINGS, model, data, outs)
+    for setting, out, runs in zip(SETTINGS, outs, made, strict=True):
         row = {"tool": setting.tool, "setting": setting.name} | measured(runs, model, out)
         if "error" not in row:
             row |= scored(name, out)
@@ -116,11 +118,13 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_turns(model: Path, data: Path, outs: list[Path]) -> list[list[Finished]]:
+def in_turns(
+    settings: Sequence[Setting], model: Path, data: Path, outs: Sequence[Path]
+) -> list[list[Finished]]:
     """The runs of each setting; settings take turns, so that a busy machine meets all of them."""
-    runs: list[list[Finished]] = [[] for _ in SETTINGS]
-    for turn in range(max(setting.repeat for setting in SETTINGS)):
-        for setting, out, done in zip(SETTINGS, outs, runs, strict=True):
+    runs: list[list[Finished]] = [[] for _ in settings]
+    for turn in range(max(setting.repeat for setting in settings)):
+        for setting, out, done in zip(settings, outs, runs, strict=True):
             if turn < setting.repeat and not any(r.code for r in done):
                 done.append(run(setting.command(model, data, out)))
     return runs

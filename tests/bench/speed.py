@@ -2,21 +2,22 @@
 
 ``python speed.py CALIBRATION.npz FLOAT.onnx OTHER.onnx ...`` prints JSON: by file the median
 milliseconds at batch 1 on one thread (the models take turns, so that what else the machine does
-meets all of them), and what ONNX Runtime made of its operators.
+meets all of them), how many times as fast as the first it is (the median of the ratios within
+rounds), and what ONNX Runtime made of its operators. ``--threads N`` takes more threads.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 from peer import samples
@@ -26,10 +27,10 @@ HEAVY = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add
 INTEGER = ("QLinear", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QAttention")
 
 
-def options() -> ort.SessionOptions:
-    """One thread, all optimizations."""
+def options(threads: int = 1) -> ort.SessionOptions:
+    """All optimizations."""
     made = ort.SessionOptions()
-    made.intra_op_num_threads = made.inter_op_num_threads = 1
+    made.intra_op_num_threads, made.inter_op_num_threads = threads, 1
     made.log_severity_level = 3
     return made
 
@@ -46,11 +47,12 @@ def kernels(model: Path) -> dict[str, int]:
     return {"integer": integer, "float": sum(found[op] for op in HEAVY)}
 
 
-def latencies(archive: Path, models: list[Path]) -> list[float]:
-    """Median milliseconds of each of *models*, taking turns on the first sample."""
+def latencies(archive: Path, models: list[Path], threads: int = 1) -> np.ndarray:
+    """Milliseconds, [models, rounds], of *models* taking turns on the first sample."""
     feed = next(samples(models[0], archive))
     sessions = [
-        ort.InferenceSession(str(m), options(), providers=["CPUExecutionProvider"]) for m in models
+        ort.InferenceSession(str(m), options(threads), providers=["CPUExecutionProvider"])
+        for m in models
     ]
     times: list[list[float]] = [[] for _ in models]
     order = [*range(len(models))]
@@ -63,15 +65,22 @@ def latencies(archive: Path, models: list[Path]) -> list[float]:
             session.run(None, feed)
             if turn >= WARM_UP:
                 kept.append(1e3 * (time.perf_counter() - start))
-    return [statistics.median(kept) for kept in times]
+    return np.array(times)
 
 
-def main(archive: Path, models: list[Path]) -> None:
+def main(archive: Path, models: list[Path], threads: int) -> None:
     result: dict[str, Any] = {}
-    for model, milliseconds in zip(models, latencies(archive, models), strict=True):
-        result[str(model)] = {"ms": milliseconds, **kernels(model)}
+    times = latencies(archive, models, threads)
+    for model, took in zip(models, times, strict=True):
+        speed = float(np.median(times[0] / took))
+        result[str(model)] = {"ms": float(np.median(took)), "speed": speed, **kernels(model)}
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(a) for a in sys.argv[2:]])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    main(given.archive, given.models, given.threads)

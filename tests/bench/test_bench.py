@@ -52,6 +52,18 @@ def test_readme_shows_the_measured_runtimes() -> None:
                    for file in network["files"].values() for row in file.values())  # fmt: skip
 
 
+def test_readme_shows_the_peers() -> None:
+    table = program("peers_table")
+    found = json.loads(table.RESULTS.read_text(encoding="utf-8"))
+    assert table.SECTION.shown() == table.table(found)
+
+
+def test_peers_that_are_not_installed_are_named() -> None:
+    versions, absent = program("peers").absences(sys.executable)
+    assert versions.keys() | absent.keys() == {"NNCF", "onnxsim", "Quark"}
+    assert set(absent.values()) <= {"not installed"}
+
+
 def test_runtimes_answer_through_a_pipe(tmp_path: Path) -> None:
     code = f"""if True:
         import sys; sys.path.insert(0, {str(HERE)!r})

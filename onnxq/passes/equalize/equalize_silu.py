@@ -48,8 +48,8 @@ class EqualizeSiLU(Pass):
         y, or what is added to it, is an output of the graph or reaches an operator that does not
         treat channels apart or has no stored weights; weights are shared, or have one scale for
         all channels; the layers will stay in float because they are faster there (see
-        'keep-faster-float'); ranges are within 2:1; or the noise predicted from ranges would not go
-        down.
+        'keep-faster-float'); ranges are within ``ratio``; or the noise predicted from ranges would
+        not go down.
 
     Numerics
         The same function up to rounding in float32. 255/a is an integer, so that k is exact in
@@ -61,7 +61,8 @@ class EqualizeSiLU(Pass):
 
     Attributes:
         cap: the largest factor, from 1 to 255.
-        ratio: the least ratio of channel ranges for which it is worth a multiplication.
+        ratio: the least ratio of channel ranges for which it is worth a multiplication; 8 stand for
+            three bits.
     """
 
     name: ClassVar[str] = "equalize-silu"
@@ -69,7 +70,7 @@ class EqualizeSiLU(Pass):
     preserves: ClassVar[float | None] = 1e-4
 
     cap: float = 255.0
-    ratio: float = 2.0
+    ratio: float = 8.0
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
         """Channel extremes of what would be scaled; nothing where there is no SiLU."""

@@ -1,0 +1,132 @@
+"""whole-float-gates: let SiLU that stays in float be the one kernel that runtimes have for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.graph import Model, constant_value, consumers, is_constant, producer, replace_input
+from onnxq.passes._scope import Scope
+from onnxq.passes.equalize._ends import spread_columns
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.scaled import note_scaled
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeFloatGates(Pass):
+    """Let SiLU that stays in float behind an integer layer be one kernel.
+
+    What it does
+        'equalize-silu' leaves ``y' = x' · sigmoid(k · x')`` with x' = x / k and y' = y / k. Where
+        such a gate stays in float between an integer layer, for which x' was scaled, and float
+        convolutions, their weights take k back::
+
+            x = k · x'        y = x · sigmoid(x)        w = w' / k
+
+        Where there is no factor, a LeakyRelu of slope 1, which changes nothing, stands between the
+        DequantizeLinear and the gate.
+
+    Why
+        ONNX Runtime has one kernel for x · sigmoid(x), if both read one tensor. What
+        DequantizeLinear computes is no such tensor: each of its readers is given one of its own,
+        and what was one pass over memory becomes four.
+
+    Example
+        ``DQ → x', Mul(k) → Sigmoid, Mul(x', ·) → Conv(w')`` becomes
+        ``DQ → Mul(k) → Sigmoid, Mul → Conv(w)``.
+
+    When it declines
+        The gate runs on integers. A factor stays where something else than float Convs with stored
+        weights reads the result, or where that is an output of the graph. Other runtimes than ONNX
+        Runtime get no LeakyRelu.
+
+    Numerics
+        The same function up to rounding in float32.
+
+    Source
+        onnxruntime, quick_gelu_fusion.cc and ensure_unique_dq_for_node_unit.cc; seen on optimized
+        graphs of 1.31.
+    """
+
+    name: ClassVar[str] = "whole-float-gates"
+    stage: ClassVar[Stage] = Stage.EMIT
+    preserves: ClassVar[float | None] = None
+
+    def run(self, model: Model, ctx: Context) -> None:
+        scope = Scope(model)
+        for scale in scope.sites("Mul"):
+            gate = _gate(scope, scale)
+            readers = [] if gate is None else _convolutions(scope, gate.outputs[0])
+            if gate is not None and readers:
+                _unscale(scope, scale, gate, readers)
+        if ctx.target.rounds_float_weights:  # ONNX Runtime on the CPU
+            for sigmoid in scope.sites("Sigmoid"):
+                _hold(scope, sigmoid)
+
+
+def _hold(scope: Scope, sigmoid: gs.Node) -> None:
+    """Let *sigmoid* and the product with its input read one tensor that is no DQ's."""
+    x, p = sigmoid.inputs[0], sigmoid.outputs[0]
+    above, uses = producer(x), consumers(x)
+    if above is None or above.op != "DequantizeLinear" or scope.is_output(x):
+        return
+    gates = [node for node, _ in uses if node.op == "Mul" and any(t is p for t in node.inputs)]
+    if len(uses) != 2 or len(gates) != 1 or not scope.only_use(p):
+        return
+    held = gs.Variable(scope.model.unique_name(f"{x.name}__held"), x.dtype, x.shape)
+    name = scope.model.unique_name(f"{sigmoid.name}__hold")
+    scope.insert(sigmoid, "LeakyRelu", [x], [held], {"alpha": 1.0}, name=name)
+    for node, index in uses:
+        replace_input(node, index, held)
+
+
+def _factor(scale: gs.Node) -> tuple[int, NDArray[np.generic]] | None:
+    """Which input of *scale* varies, and the constant [1, C, 1, …] of the other."""
+    for index in (0, 1):
+        value = constant_value(scale.inputs[1 - index])
+        if value is None or is_constant(scale.inputs[index]) or value.ndim < 2:
+            continue
+        if value.size == value.shape[1] and (value > 0).all():
+            return index, value
+    return None
+
+
+def _gate(scope: Scope, scale: gs.Node) -> gs.Node | None:
+    """The Mul that multiplies what *scale* reads by the Sigmoid of what it writes."""
+    found = _factor(scale)
+    if found is None or not scope.only_use(scale.outputs[0]):
+        return None
+    sigmoid = consumers(scale.outputs[0])[0][0]
+    if sigmoid.op != "Sigmoid" or not scope.only_use(sigmoid.outputs[0]):
+        return None
+    gate = consumers(sigmoid.outputs[0])[0][0]
+    reads = any(t is scale.inputs[found[0]] for t in gate.inputs)
+    return gate if gate.op == "Mul" and reads else None
+
+
+def _convolutions(scope: Scope, tensor: gs.Tensor) -> list[gs.Node]:
+    """The Convs with float weights that read *tensor*; none where something else does."""
+    uses = [] if scope.is_output(tensor) else consumers(tensor)
+    fitting = all(
+        node.op == "Conv" and index == 0 and is_constant(node.inputs[1]) for node, index in uses
+    )
+    return [node for node, _ in uses] if fitting else []
+
+
+def _unscale(scope: Scope, scale: gs.Node, gate: gs.Node, readers: list[gs.Node]) -> None:
+    """Let *gate* multiply what *scale* writes, and *readers* take back its factor."""
+    found = _factor(scale)
+    assert found is not None
+    index, value = found
+    k = np.asarray(value, np.float64).reshape(-1)
+    both = [t is scale.inputs[index] for t in gate.inputs]
+    replace_input(gate, both.index(True), scale.outputs[0])
+    for node in readers:
+        weight = constant_value(node.inputs[1])
+        assert weight is not None
+        scope.set_constant(node, 1, (weight * spread_columns(node, 1 / k)).astype(np.float32))
+    note_scaled(scope.model, {gate.outputs[0].name: k})
