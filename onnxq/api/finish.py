@@ -125,9 +125,9 @@ def _calibrated(data: Mapping[str, Any]) -> str:
     return "yes" if data["calibrated"] else "not calibrated (random data)"
 
 
-def warn(ctx: Context, found: Look, work: Model) -> None:
-    """Note what the user should know of the result *work*."""
-    if not ctx.plan.nodes:
+def warn(ctx: Context, found: Look, work: Model, *, anything: bool) -> None:
+    """Note what the user should know of the result *work*, in which *anything* is quantized."""
+    if not anything:
         ctx.journal.warn("nothing was quantized: the model stays in float (reasons are listed)")
     loose = unfused(found, ctx)
     if loose and is_cpu(ctx.target):

@@ -10,31 +10,26 @@ from typing import Any, Literal
 
 from onnxq.api import keep_scales as trained
 from onnxq.api.bfloat16 import rest_of, widen
-from onnxq.api.bodies import PASSED_ON, Inner, add_bodies, quantize_bodies
+from onnxq.api.bodies import PASSED_ON
 from onnxq.api.calibration import Calibration
-from onnxq.api.costs import costs_from, costs_in, said
-from onnxq.api.coverage import add_coverage, note, warn_of_taken_back
-from onnxq.api.coverage import notes as portability
-from onnxq.api.finish import demand, describe, measured, versions, warn
-from onnxq.api.legal import as_it_runs, check_format, legalized, with_arithmetic
+from onnxq.api.costs import costs_from, costs_in
+from onnxq.api.finish import demand
+from onnxq.api.legal import check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
-from onnxq.api.recipe import Changes, change, excluded_by, first_plan, with_rest
+from onnxq.api.recipe import Changes, change, excluded_by, with_rest
 from onnxq.api.result import Result
-from onnxq.api.rounds import Rounds
-from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
 from onnxq.api.weight_options import WeightOptions, changed
+from onnxq.api.with_ranges import StaticCall, with_ranges
 from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import Call, without_ranges
 from onnxq.graph import Model
-from onnxq.pipeline import Context, Recipe
+from onnxq.pipeline import Recipe
 from onnxq.pipeline.progress import Progress, Silent
-from onnxq.report.advise import Effort, advise
-from onnxq.report.build import Facts, build
+from onnxq.report.advise import Effort
 from onnxq.report.sensitivity import Metric
-from onnxq.report.spread import Spread
 from onnxq.runtime.providers import parse_providers
 from onnxq.targets import Target, detect, get_target
 
@@ -218,83 +213,41 @@ def quantize(
     if (narrow := widen(work)) is not None:
         return narrow.restored(quantize(**{**given, "model": work, "rest": rest}))
     (trained.prepare if keep_scales else refuse_quantized)(work)
-    untouched = work.clone()
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(with_rest(steps, rest, profile), work, profile, limits, asked)
     planned_for = replace(
         profile, opset=min(profile.opset, limits.opset), costs=costs_in(steps) or profile.costs
     )
-    run: Calibration | None = None
     check_made_up(work, data, data_free, random_data, statistics, input_range, keep_scales)
+    run: Calibration | None = None
     if mode == "static" or data is not None or random_data:
         run = trained.opening(data_free, untaught)(
             work, data, report_data=report_data, preprocess=preprocess, random=random_data,
             seed=seed, statistics=statistics, providers=chosen, progress=progress,
             ranges=input_range, states=state,
         )  # fmt: skip
-    if mode != "static" or run is None:
+    timed = bench or require_speedup is not None
+    if mode == "static" and run is not None:
+        again = partial(quantize, target=profile, **{k: given[k] for k in PASSED_ON})
+        plain = profile.integer is None and not (keep_scales or data_free)
+        result = with_ranges(work, run, StaticCall(
+            steps, planned_for, limits, Effort(EFFECTS_S, metric), timed, chosen, progress,
+            profile=profile, simulate=format == "simulate", rest=rest is not None,
+            detail=report_detail or ("basic" if steps.name == "fast" else "layers"),
+            keep_unfused=keep_unfused, keep_scales=keep_scales, data_free=data_free,
+            keeps_statistics=statistics is not None or run is data,
+            statistics_only=statistics is not None,
+            state=(state or {}) if io_dtype is None else {}, left_out=tuple(left_out),
+            machine=(f"target {profile.name}: {detect()[1]}",) if target == "auto" else (),
+            again=again if plain else None,
+        ))  # fmt: skip
+    else:
         effort = Effort(EFFECTS_S if report_detail == "full" else 0.0, metric)
-        timed = bench or require_speedup is not None
         call = Call(steps, planned_for, limits, effort, timed, chosen, progress)
+        untouched = work.clone() if state else work
         result = without_ranges(work, run, call)
         if state and run is not None:
             seen = run.report_feeds()
             add_states(result.report, untouched, result.model, seen, state, chosen)
-        demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
-        return result
-    bytes_float = work.message_bytes()
-
-    def context(loose: dict[str, str]) -> Context:
-        made = Context(target=planned_for, plan=first_plan(steps, loose))
-        run.serve(made)
-        made.keeps_statistics = statistics is not None or run is data
-        made.statistics_only = statistics is not None
-        return made
-
-    # equalization keeps the function on values within estimated ranges: synthetic ones are not
-    exact = trained.compare_without_rounding(run.compare) if keep_scales else run.compare
-    made = Rounds(
-        steps, context, None if data_free else exact, keep_unfused, format == "simulate",
-        rest is not None, chosen, progress,
-    ).run(work, untouched)  # fmt: skip
-    original, work, qdq, ctx, found = made.original, made.work, made.qdq, made.ctx, made.found
-    inner: list[Inner] = []
-    if profile.integer is None and not (keep_scales or data_free):
-        again = partial(quantize, target=profile, **{k: given[k] for k in PASSED_ON})
-        inner = quantize_bodies(made, run, steps, again, chosen)
-    run.finish(ctx)
-    warn_of_taken_back(ctx, made.loose)
-    progress.stage("report")
-    detail = report_detail or ("basic" if steps.name == "fast" else "layers")
-    kept = Spread()
-    feeds = kept.watch(run.report_feeds())
-    full = detail != "basic"
-    runs = as_it_runs(qdq, ctx) if profile.integer is not None else work
-    errors = measured(original, qdq, ctx, feeds, chosen, full=full, given=untouched, deployed=runs,
-                      reference=trained.simulated(original, ctx))  # fmt: skip
-    warn(ctx, found, work)
-    described = run.facts()
-    describe(work, limits, steps, profile, described)
-    runtime = f"onnxruntime {versions()['onnxruntime']}"
-    note(work, found, runtime if profile.integer is None else f"integers of {profile.name}")
-    notes = [f"target {profile.name}: {detect()[1]}"] if target == "auto" else []
-    notes += [*run.notes(), *left_out, *said(steps, profile), *portability(found, ctx)]
-    notes += trained.notes(ctx)
-    facts = Facts(
-        recipe=steps.name or str(steps), passes=str(steps), versions=versions(), data=described,
-        notes=tuple(notes), kernels=found.kernels, bytes_float=bytes_float,
-        bytes_quantized=work.message_bytes(),
-    )  # fmt: skip
-    report = build(original, ctx, errors, facts)
-    add_coverage(report, found, ctx)
-    add_bodies(report, inner)
-    if state and io_dtype is None:
-        add_states(report, untouched, runs, run.report_feeds(), state, chosen)
-    if bench or require_speedup is not None:
-        progress.stage("bench")
-        add_speed(report, original if keep_scales else untouched, work, run.report_feeds(), chosen)
-    if detail == "full" and errors.isolated is not None and ctx.plan.nodes:
-        advise(report, errors.isolated, kept, effort=Effort(EFFECTS_S, metric), providers=chosen)
-    result = Result(work, report, original, ctx)
     demand(result, require_quantized, min_sqnr, require_coverage, require_speedup)
     return result
