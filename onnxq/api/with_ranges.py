@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
 from onnxq.api.without_ranges import Call
 from onnxq.graph import Model
+from onnxq.graph.bodies import CONTROL
 from onnxq.pipeline import Context
 from onnxq.report.advise import advise
 from onnxq.report.build import Facts, build
@@ -78,6 +79,8 @@ def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
     runs = made.work if call.profile.integer is None else as_it_runs(made.qdq, made.ctx)
     report = _report(made, untouched, runs, bytes_float, run, call, inner)
     add_bodies(report, inner)
+    if call.again is None:
+        _say_of_bodies(report, made.ctx.plan.excluded)
     if call.state:
         add_states(report, untouched, runs, run.report_feeds(), call.state, call.providers)
     if call.bench:
@@ -85,6 +88,14 @@ def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
         given = made.original if call.keep_scales else untouched
         add_speed(report, given, made.work, run.report_feeds(), call.providers)
     return Result(made.work, report, made.original, made.ctx)
+
+
+def _say_of_bodies(report: dict[str, Any], excluded: Collection[str]) -> None:
+    """Give the nodes with bodies the reason why these stay in float, in *report*."""
+    reason = "bodies become integers with data, on targets with float arithmetic, and new scales"
+    for kept in report["kept_float"]:
+        if kept["op_type"] in CONTROL and kept["node"] not in excluded:
+            kept["reason"] = reason
 
 
 def _rounds(run: Calibration, call: StaticCall) -> Rounds:

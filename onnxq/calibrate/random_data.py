@@ -28,31 +28,51 @@ def random_data(
     Floats of an input with a range in *ranges* have their mean in its middle, a quarter of it as
     deviation, and never leave it.
 
-    Free dimensions are 1 for the batch, 224 for height and width, 16 for others; a dimension that
-    is stated as 0 is 0.
+    Free dimensions are 1 for the batch, 224 for height and width, 16 for others, and equal where
+    they have one name: the smallest of these. A dimension that is stated as 0 is 0.
 
     Raises:
         DataError: an input of unknown rank, or of strings.
     """
+    named = _named(inputs)
 
     def begin(first: int) -> Iterator[Feed]:
         rng = np.random.default_rng(seed)
         for index in range(samples):
-            feed: Feed = {i.name: _values(i, rng, (ranges or {}).get(i.name)) for i in inputs}
+            feed: Feed = {
+                i.name: _values(i, named, rng, (ranges or {}).get(i.name)) for i in inputs
+            }
             if index >= first:
                 yield feed
 
     return DataSource("random data", inputs, begin, samples)
 
 
+def _named(inputs: Sequence[InputInfo]) -> dict[str, int]:
+    """Sizes of the free dimensions that have a name."""
+    found: dict[str, int] = {}
+    for info in inputs:
+        for axis, dimension in enumerate(info.shape or ()):
+            if isinstance(dimension, str):
+                size = _free(info, axis)
+                found[dimension] = min(found.get(dimension, size), size)
+    return found
+
+
+def _free(info: InputInfo, axis: int) -> int:
+    return 1 if axis == 0 else _IMAGE if len(info.shape or ()) == 4 else _OTHER
+
+
 def _values(
-    info: InputInfo, rng: np.random.Generator, ends: tuple[float, float] | None
+    info: InputInfo,
+    named: Mapping[str, int],
+    rng: np.random.Generator,
+    ends: tuple[float, float] | None,
 ) -> NDArray[Any]:
     if info.shape is None or info.dtype is None or info.dtype.kind == "O":
         raise DataError(f"no random data for input '{info.name}'", hint="give real data")
-    free = _IMAGE if len(info.shape) == 4 else _OTHER
     shape = [
-        d if isinstance(d, int) and d >= 0 else (1 if axis == 0 else free)
+        d if isinstance(d, int) and d >= 0 else named.get(str(d), _free(info, axis))
         for axis, d in enumerate(info.shape)
     ]
     if info.dtype.kind in "iub":

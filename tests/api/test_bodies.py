@@ -120,3 +120,9 @@ def test_an_excluded_node_keeps_its_body() -> None:
                          exclude=["detail_node"], recipe="fast")  # fmt: skip
     layers = {e["node"] for e in one.report["layers"]}
     assert "sharp_node" in layers and "detail_node" not in layers
+
+
+def test_without_data_bodies_stay_in_float_with_the_reason() -> None:
+    for name in NETWORKS:
+        kept = onnxq.quantize(NETWORKS[name](), data_free=True).report["kept_float"]
+        assert any("with data" in k["reason"] for k in kept), name

@@ -245,6 +245,9 @@ def test_random_data_repeats_and_fits_the_inputs():
     assert source.digest() != random_data(TWO, samples=3, seed=2).digest()
     with pytest.raises(DataError, match="'s'"):
         random_data([InputInfo("s", np.dtype(object), (1,))])
+    shapes = ("T", "N", 4), ("N", 4), (None, "T")
+    inputs = [InputInfo(str(i), np.dtype(np.float32), s) for i, s in enumerate(shapes)]
+    assert [a.shape for a in random_data(inputs).first().values()] == [(1, 1, 4), (1, 4), (1, 1)]
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
