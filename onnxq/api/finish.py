@@ -91,9 +91,10 @@ def measured(
 def own_matches(original: Model, work: Model) -> dict[str, str]:
     """Tensors of *work*, which onnxq made of *original*, by those of *original*."""
     known = {name for name, t in original.tensors().items() if not is_constant(t)}
-    found = {name: name for name in work.tensors() if name in known}
+    there = work.tensors()
     # insert-qdq gives the rounded tensor the name, and the one before it another
-    return found | {raw: n for n in known if (raw := f"{n}__float") in work.tensors()}
+    before = {raw: name for name in known if (raw := f"{name}__float") in there}
+    return {name: name for name in there if name in known} | before
 
 
 def describe(
