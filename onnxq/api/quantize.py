@@ -118,14 +118,15 @@ def quantize(
         preprocess: how images become inputs, for folders of images.
         providers: ONNX Runtime execution providers, in order.
         statistics: a file of measured statistics, reused where it fits, else written. Passes that
-            need more than statistics are left out, and the report says so.
+            run the model for more than statistics are left out then, and the report says so.
         report_data: samples for the report, instead of those held out from *data*.
         state: by input, the output that is fed into it in the next step; the data then holds the
             other inputs, its samples in order, and states begin as zeros.
-        report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also each
-            layer's isolated error, its sources, and statistics of tensors, in ten times the time.
-            ``"full"``: also what each layer does to the outputs, and which to keep in float, for up
-            to 15 s. None: layers, but basic for ``fast``.
+        report_detail: ``"basic"``: errors as they add up along the network. ``"layers"``: also
+            each layer's isolated error, where it comes from, and statistics of tensors, which
+            takes about ten times as long as running the float model on the samples. ``"full"``:
+            also what each layer does to the outputs, and which to keep in float, for up to 15 s.
+            None: layers, but basic for ``fast``.
         random_data: go on without data, on random numbers; the result is marked.
         data_free: go on without data: ranges and means of activations follow from batch-norm
             statistics and weights, and the result is marked.
@@ -150,11 +151,11 @@ def quantize(
         keep_unfused: leave nodes quantized that do not fuse into integer kernels, not in float.
         latency_aware: leave in float what a table of kernel costs, conversions included, says is
             slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
-        costs: such a table: ``"target"``, the same on every machine, or ``"measured"``: this
-            machine's kernels, measured once (half a minute) and kept.
+        costs: where such a table is from: ``"target"``, the same on every machine, or
+            ``"measured"``: this machine's kernels, measured once (half a minute) and kept.
         bench: time *model* and the result in turn for some seconds; warn where it is slower.
-        metric: ``metric(float_outputs, quantized_outputs)`` of a sample, arrays by name, for the
-            effects of layers in a full report.
+        metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
+            with arrays by name, for the effects of layers in a full report.
         seed: for random data.
         progress: told of stages and steps.
 

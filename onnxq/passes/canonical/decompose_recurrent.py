@@ -114,9 +114,7 @@ class _Layer:
         self.write_outside = Writer(model, model.graph, node)
         self.count = STATES[node.op]
         direction = attribute(node, "direction", "forward")
-        self.backward = [direction == "reverse", True][: len(cells)]
-        if len(cells) == 2:
-            self.backward = [False, True]
+        self.backward = [direction == "reverse", True][: len(cells)]  # the second is always
 
     def write(self, length: int | None) -> None:
         """Replace the node; *length* steps are written out, None makes a Scan."""
