@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import onnx
 from onnx import NodeProto
 
+from onnxq.graph.bodies import subgraphs
+
 
 class Graph:
     """A model's main graph by tensor name."""
@@ -53,10 +55,9 @@ class Graph:
 def reads(node: NodeProto) -> list[str]:
     """Names of the tensors that *node* reads, sub-graphs included."""
     found = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            own = {i.name for i in (*graph.input, *graph.initializer)}
-            for inner in graph.node:
-                found += [name for name in reads(inner) if name not in own]
-                own.update(inner.output)
+    for graph in subgraphs(node):
+        own = {i.name for i in (*graph.input, *graph.initializer)}
+        for inner in graph.node:
+            found += [name for name in reads(inner) if name not in own]
+            own.update(inner.output)
     return found

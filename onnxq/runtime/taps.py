@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxq.errors import UnknownNameError, UnsupportedModelError
+from onnxq.graph.bodies import subgraphs
 from onnxq.runtime.types import FLOATS, element_types
 
 #: Reductions of one tap, in this order. ONNX Runtime's minimum and maximum skip NaN; the sum
@@ -96,8 +97,7 @@ def _inner(graph: onnx.GraphProto) -> set[str]:
     """Names of all tensors that nodes of sub-graphs compute."""
     names: set[str] = set()
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                names.update(o for n in inner.node for o in n.output)
-                names |= _inner(inner)
+        for inner in subgraphs(node):
+            names.update(o for n in inner.node for o in n.output)
+            names |= _inner(inner)
     return names

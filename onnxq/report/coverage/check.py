@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from onnxq.graph import Model
+from onnxq.graph.bodies import subgraphs
 from onnxq.report.coverage.conversions import Reader
 from onnxq.report.coverage.costs import costs
 from onnxq.report.coverage.hazards import HAZARDS
@@ -185,8 +186,7 @@ def _findings(group: QdqGroup, rules: Sequence[Rule]) -> tuple[Finding, ...]:
 
 def _inner(node: onnx.NodeProto) -> int:
     """How many nodes the sub-graphs of *node* have."""
-    graphs = [g for a in node.attribute for g in (a.g, *a.graphs)]
-    return sum(1 + _inner(inner) for graph in graphs for inner in graph.node)
+    return sum(1 + _inner(inner) for graph in subgraphs(node) for inner in graph.node)
 
 
 def _share(part: list[int], whole: list[int]) -> float:
