@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+import onnxq
 from onnxq.testing import random_feeds
 from tests.passes.golden import parse
 
@@ -32,3 +33,8 @@ def samples(count: int = 20, seed: int = 0) -> list[dict[str, NDArray[Any]]]:
 def stack(count: int = 20) -> NDArray[np.float32]:
     """The samples as one array."""
     return np.concatenate([f["x"] for f in samples(count)])
+
+
+def content(result: onnxq.Result) -> bytes:
+    """The model of *result*, in bytes that are equal for equal models."""
+    return bytes(result.model.to_proto().SerializeToString(deterministic=True))
