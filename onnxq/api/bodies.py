@@ -6,12 +6,12 @@ around it runs on the samples. What it reads from around it, and hands back, sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
-from onnx import ModelProto
+from onnx import ModelProto, ValueInfoProto
 
 from onnxq.api.calibration import Calibration
 from onnxq.api.result import Result
@@ -25,6 +25,7 @@ from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.override_tensors import OverrideTensors
 from onnxq.pipeline import Recipe
+from onnxq.report.coverage import Coverage
 from onnxq.report.entries import rank
 from onnxq.runtime.providers import Provider
 
@@ -35,6 +36,7 @@ PASSED_ON = (
     "providers", "report_detail", "max_opset", "runtime_version", "keep_unfused", "seed",
 )  # fmt: skip
 _UNSEEN = "no sample reaches it: its weights alone are stored as integers"
+_UNKNOWN = "no sample reaches it, and without one the ranks of what it reads are not known"
 _OUTSIDE = (ExcludeNodes, OverrideTensors, IoDtype)
 
 
@@ -47,12 +49,14 @@ class Inner:
         result: what became of it; None where it stayed as it was.
         reason: why it stayed, or why its weights alone were quantized.
         steps: on how many feeds it was calibrated.
+        names: names of its nodes and tensors in the model around it, where they are others.
     """
 
     body: Body
     result: Result | None
     reason: str
     steps: int
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def quantize_bodies(
@@ -78,9 +82,11 @@ def quantize_bodies(
         proto = model.to_proto()
         there = {n for node in proto.graph.node for n in node.output}
         there |= {v.name for v in (*proto.graph.input, *proto.graph.initializer)}
-        for inner in done:
+        for i, inner in enumerate(done):
             if inner.result is not None and there.issuperset(inner.body.captured):
-                put_back(proto, inner.body, inner.result.model.to_proto())
+                names = put_back(proto, inner.body, inner.result.model.to_proto())
+                if model is made.work:
+                    done[i] = replace(inner, names=names)
         model.replace(proto)
         RemoveUnused().run(model, made.ctx)
     return done
@@ -113,6 +119,8 @@ def _quantized(
         first = next(seen, None)
         if first is None:
             unseen = typed(body, around, None)
+            if not all(_has_shape(v) for v in (*unseen.graph.input, *unseen.graph.output)):
+                return Inner(body, None, _UNKNOWN, 0)
             result = quantize(unseen, mode="weights", exclude=excluded)
             return Inner(body, result, _UNSEEN, 0)
         held = list(islice(feeds(run.report_feeds()), STEPS))
@@ -128,17 +136,21 @@ def _quantized(
     return Inner(body, result if result.report["layers"] else None, "", samples)
 
 
-def add_bodies(report: dict[str, Any], found: Sequence[Inner]) -> None:
+def _has_shape(value: ValueInfoProto) -> bool:
+    kind = value.type
+    return bool(kind.WhichOneof("value") != "tensor_type" or kind.tensor_type.HasField("shape"))
+
+
+def add_bodies(report: dict[str, Any], found: Sequence[Inner], coverage: Coverage) -> set[str]:
     """Put what became of bodies into *report*: their layers among the others, and shares.
 
-    Multiply-accumulates are those of one step of each body.
+    *coverage* is that of the whole model. Multiply-accumulates are those of one step of each body.
+    Nodes in bodies that were to run on integers are returned.
     """
+    planned: set[str] = set()
     if not found:
-        return
+        return planned
     summary, nodes = report["summary"], {i.body.node for i in found}
-    shares = [summary, *(i.result.report["summary"] for i in found if i.result)]
-    total = sum(s["macs"] or 0 for s in shares)
-    integer = sum((s["integer_macs_percent"] or 0.0) * (s["macs"] or 0) for s in shares)
     report["kept_float"] = [k for k in report["kept_float"] if k["node"] not in nodes]
     summary["bodies"] = []
     for inner in found:
@@ -153,14 +165,28 @@ def add_bodies(report: dict[str, Any], found: Sequence[Inner]) -> None:
                 {"node": body.node, "op_type": body.op, "reason": f"{body.attribute}: {reason}"}
             )
             continue
-        report["layers"] += [{**layer, "body": body.where} for layer in own["layers"]]
-        for key in ("kept_float", "declines"):
-            report[key] += own[key]
+        placed = {
+            key: [_placed(entry, inner) for entry in own[key]]
+            for key in ("layers", "kept_float", "declines")
+        }
+        for entry in (e for e in placed["layers"] if e["kernel"]):
+            planned.add(entry["node"])
+            entry["kernel"] = coverage.kernels.get(entry["node"])  # in the model around it
+        for key, entries in placed.items():
+            report[key] += entries
         report["tensors"] = {**own["tensors"], **report["tensors"]}
         report["warnings"] += [f"{body.where}: {w}" for w in own["warnings"]]
     report["layers"].sort(key=rank)
-    summary["macs"] = total
-    summary["integer_macs_percent"] = integer / total if total else 0.0
+    facts = coverage.summary()
+    summary["macs"] = facts["macs"]
+    summary["integer_macs_percent"] = facts["integer_macs_percent"] or 0.0
     fused = sum(1 for e in report["layers"] if e["kernel"])
     count = len(report["layers"]) + len(report["kept_float"])
     summary["integer_nodes_percent"] = 100.0 * fused / max(count, 1)
+    return planned
+
+
+def _placed(entry: Mapping[str, Any], inner: Inner) -> dict[str, Any]:
+    """*entry* of the report on a body, as one of the report on the model around it."""
+    where = f"{entry['body']} in {inner.body.where}" if "body" in entry else inner.body.where
+    return {**entry, "node": inner.names.get(entry["node"], entry["node"]), "body": where}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from onnxq.calibrate.sources import Feed
 from onnxq.graph import Model
 from onnxq.pipeline import Context
 from onnxq.pipeline.macs import macs
@@ -15,7 +16,7 @@ from onnxq.report.coverage import Coverage, cover
 from onnxq.report.coverage.cpus import is_cpu, kernels_for_int8
 from onnxq.report.coverage.outcome import named
 from onnxq.report.units import percent
-from onnxq.runtime.coverage import kernels_in, optimized
+from onnxq.runtime.coverage import optimized
 from onnxq.runtime.providers import Provider
 
 #: How often nodes are taken back: one that goes can leave a neighbour without a partner.
@@ -36,8 +37,18 @@ class Look:
     coverage: Coverage
 
 
-def look(work: Model, original: Model, ctx: Context, providers: Sequence[Provider]) -> Look:
+def look(
+    work: Model,
+    original: Model,
+    ctx: Context,
+    providers: Sequence[Provider],
+    *,
+    inside: bool = True,
+    feed: Feed | None = None,
+) -> Look:
     """Load *work* as it will be deployed; costs are those of *original*, before Q/DQ.
+
+    Where *inside*, at what is in bodies too; *feed* is a sample to count their compute on.
 
     Targets that are CPUs are looked at as such, whatever *providers* calibrated. Hardware that has
     integers alone computes every node with them, whatever ONNX Runtime does.
@@ -50,9 +61,9 @@ def look(work: Model, original: Model, ctx: Context, providers: Sequence[Provide
     int8, providers = (kernels_for_int8(ctx.target), ()) if cpu else (None, providers)
     run = optimized(proto, providers, int8=int8)
     costs = {n.name: macs(n, ctx) for n in original.nodes() if n.outputs}
-    found = cover(proto, run, costs, providers, int8=int8)
+    found = cover(proto, run, costs, providers, int8=int8, feed=feed, inside=inside)
     if ctx.target.integer is None or not ctx.plan.nodes:
-        return Look(kernels_in(proto.graph, run.graph), found)
+        return Look(found.kernels, found)
     rules = ctx.target.rules
     kernels = {n.name: rules[n.op].kernel for n in original.nodes() if n.name in ctx.plan.nodes}
     return Look(kernels, _with_integers(found, kernels, ctx))
@@ -63,7 +74,7 @@ def _with_integers(found: Coverage, kernels: Mapping[str, str], ctx: Context) ->
     host = {*ctx.plan.kept_float, *ctx.plan.excluded}
     nodes = [
         replace(n, kind="integer", runs_as=kernels.get(n.node, n.op_type))
-        if n.kind in ("around", "float") and n.node not in host
+        if n.kind in ("around", "float") and n.node not in host and not n.body
         else n
         for n in found.nodes
     ]
@@ -72,11 +83,16 @@ def _with_integers(found: Coverage, kernels: Mapping[str, str], ctx: Context) ->
 
 def unfused(found: Look, ctx: Context) -> dict[str, str]:
     """Planned nodes that are no integer kernels, each with the reason."""
+    return loose_of(found, ctx.plan.nodes)
+
+
+def loose_of(found: Look, planned: Collection[str]) -> dict[str, str]:
+    """Those of the nodes *planned* that are no integer kernels, each with the reason."""
     reasons = {u.node: u.findings[0].why for u in found.coverage.unfused}
     return {
         n.node: reasons.get(n.node, "there is no integer kernel in the optimized graph")
         for n in found.coverage.nodes
-        if n.node in ctx.plan.nodes and n.kind in ("around", "float")
+        if n.node in planned and n.kind in ("around", "float")
     }
 
 
@@ -109,20 +125,23 @@ def warn_of_taken_back(ctx: Context, nodes: Mapping[str, str]) -> None:
         )
 
 
-def add_coverage(report: dict[str, Any], found: Look, ctx: Context) -> None:
+def add_coverage(
+    report: dict[str, Any], found: Look, ctx: Context, inside: Collection[str] = ()
+) -> None:
     """Put *found* into *report*: counts into its summary, and what did not fuse or may saturate.
 
-    Nodes that were kept in float are not among those that did not fuse, although codes may
-    surround them.
+    *inside* are the planned nodes in bodies. Nodes that were kept in float are not among those that
+    did not fuse, although codes may surround them.
     """
-    loose = unfused(found, ctx)
+    loose = loose_of(found, {*ctx.plan.nodes, *inside})
     facts = found.coverage.summary()
     for share in ("integer_nodes_percent", "integer_macs_percent", "macs"):
         del facts[share]  # the summary has them
-    facts |= {"unfused": len(loose), "float_reasons": _reasons(found, loose, ctx)}
+    reasons = {**ctx.plan.kept_float, **{k["node"]: k["reason"] for k in report["kept_float"]}}
+    facts |= {"unfused": len(loose), "float_reasons": _reasons(found, loose, reasons)}
     report["summary"]["coverage"] = facts
     report["unfused"] = [asdict(u) for u in found.coverage.unfused if u.node in loose]
-    report["hazards"] = [{"node": node, **asdict(f)} for node, f in found.coverage.hazards]
+    report["hazards"] = found.coverage.as_dict()["hazards"]
     report["saturation"] = [asdict(e) for e in found.coverage.exposed]
 
 
@@ -169,13 +188,15 @@ def note(work: Model, found: Look, runtime: str) -> None:
     work.metadata["onnxq.coverage"] = json.dumps(facts, sort_keys=True)
 
 
-def _reasons(found: Look, loose: Mapping[str, str], ctx: Context) -> list[dict[str, Any]]:
+def _reasons(
+    found: Look, loose: Mapping[str, str], kept: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Why multiply-accumulates run in float, and how many percent of them: most first."""
     parts: dict[str, int] = defaultdict(int)
     for node in found.coverage.nodes:
         if node.kind in ("around", "float") and node.macs:
             why = f"did not fuse: {loose[node.node]}" if node.node in loose else ""
-            parts[why or ctx.plan.kept_float.get(node.node, "not planned")] += node.macs
+            parts[why or kept.get(node.node, "not planned")] += node.macs
     total = sum(n.macs or 0 for n in found.coverage.work)
     order = sorted(parts.items(), key=lambda part: -part[1])
     return [{"reason": why, "macs_percent": 100.0 * count / total} for why, count in order]

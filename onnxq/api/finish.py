@@ -92,8 +92,9 @@ def own_matches(original: Model, work: Model) -> dict[str, str]:
     """Tensors of *work*, which onnxq made of *original*, by those of *original*."""
     known = {name for name, t in original.tensors().items() if not is_constant(t)}
     there = work.tensors()
-    # insert-qdq gives the rounded tensor the name, and the one before it another
-    before = {raw: name for name in known if (raw := f"{name}__float") in there}
+    # insert-qdq gives the rounded tensor the name, hold-products what stands behind the product
+    ends = ("__float", "__held")
+    before = {raw: name for name in known for end in ends if (raw := f"{name}{end}") in there}
     return {name: name for name in there if name in known} | before
 
 
@@ -137,8 +138,8 @@ def warn(ctx: Context, found: Look, work: Model, *, anything: bool) -> None:
             f"{len(loose)} quantized nodes run in float between Q and DQ, which is slower than "
             f"float: {few} ({next(iter(loose.values()))})"
         )
-    for node, finding in found.coverage.hazards:
-        ctx.journal.warn(f"'{node}': {finding.why}")
+    for hazard in found.coverage.hazards:
+        ctx.journal.warn(f"'{hazard.node}': {hazard.finding.why}")
     runtime = RUNTIMES.get(ctx.target.name)
     if runtime is not None:
         _warn_of(runtime, ctx, work)

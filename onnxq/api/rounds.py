@@ -80,7 +80,8 @@ class Rounds:
                 original, work = untouched, untouched.clone()
                 qdq = work
             self.progress.stage("verify")
-            found = look(qdq if self.simulate else work, original, ctx, self.providers)
+            looked_at = qdq if self.simulate else work
+            found = look(looked_at, original, ctx, self.providers, inside=False)
             back = {} if self.keep_unfused or attempt == ROUNDS else taken_back(found, ctx)
             if not back:
                 return Emitted(original, work, qdq, ctx, found, loose)

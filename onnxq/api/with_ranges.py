@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from onnxq.api import keep_scales as trained
 from onnxq.api.bodies import Inner, add_bodies, quantize_bodies
 from onnxq.api.calibration import Calibration
 from onnxq.api.costs import said
-from onnxq.api.coverage import add_coverage, note, warn_of_taken_back
+from onnxq.api.coverage import add_coverage, look, note, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import describe, measured, versions, warn
 from onnxq.api.legal import as_it_runs
@@ -72,13 +72,16 @@ def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
     inner: list[Inner] = []
     if call.again is not None:
         inner = quantize_bodies(made, run, call.steps, call.again, call.providers)
+        if inner:
+            feed = next(run.report_feeds(), None)
+            found = look(made.work, made.original, made.ctx, call.providers, feed=feed)
+            made = replace(made, found=found)
     run.finish(made.ctx)
     warn_of_taken_back(made.ctx, made.loose)
     call.progress.stage("report")
     # the form that runs: integers alone, where the target has nothing else
     runs = made.work if call.profile.integer is None else as_it_runs(made.qdq, made.ctx)
     report = _report(made, untouched, runs, bytes_float, run, call, inner)
-    add_bodies(report, inner)
     if call.again is None:
         _say_of_bodies(report, made.ctx.plan.excluded)
     if call.state:
@@ -149,7 +152,8 @@ def _report(
         bytes_quantized=work.message_bytes(),
     )  # fmt: skip
     report = build(made.original, ctx, errors, facts)
-    add_coverage(report, made.found, ctx)
     if call.detail == "full" and errors.isolated is not None and ctx.plan.nodes:
         advise(report, errors.isolated, kept, effort=call.effort, providers=call.providers)
+    planned = add_bodies(report, inner, made.found.coverage)
+    add_coverage(report, made.found, ctx, planned)
     return report

@@ -84,7 +84,8 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
             "runtimes, and is not measured here"
         )
     elif given.stored_bytes() <= LARGEST_LOOKED_AT:
-        found = look(work, original, ctx, call.providers)
+        feed = None if run is None else next(run.report_feeds(), None)
+        found = look(work, original, ctx, call.providers, feed=feed)
         note(work, found, f"onnxruntime {versions()['onnxruntime']}")
     if run is not None:
         run.finish(ctx)

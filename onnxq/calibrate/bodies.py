@@ -25,8 +25,8 @@ from onnxq.runtime.types import inferred
 def typed(body: Body, model: ModelProto, first: Feed | None) -> ModelProto:
     """The model of *body* with the types of its inputs and outputs: of *model*, and of a feed.
 
-    Sizes are stated where onnx infers them; the *first* feed, where there is one, says types and
-    ranks only, so that nothing that varies is taken for fixed.
+    Sizes, and names of free ones, are stated where onnx infers them; the *first* feed, where there
+    is one, says types and ranks only, so that nothing that varies is taken for fixed.
     """
     known = inferred(model)
     result = ModelProto()
@@ -37,11 +37,11 @@ def typed(body: Body, model: ModelProto, first: Feed | None) -> ModelProto:
             value.type.CopyFrom(stated or value.type)
             continue
         array = first[value.name]
-        sizes: list[int | None] = [None] * array.ndim
+        sizes: list[int | str | None] = [None] * array.ndim
         if stated is not None and stated.tensor_type.HasField("shape"):
             dims = stated.tensor_type.shape.dim
             if len(dims) == array.ndim:
-                sizes = [d.dim_value or None for d in dims]
+                sizes = [d.dim_value or d.dim_param or None for d in dims]
         value.type.CopyFrom(_tensor_type(array.dtype, sizes))
     loose = [o for o in result.graph.output if not o.type.tensor_type.HasField("shape")]
     if not loose:
@@ -78,20 +78,9 @@ def body_feeds(
     Raises:
         UnsupportedModelError, DataError: ONNX Runtime cannot run the model or a body.
     """
-    node = next(n for n in model.graph.node if n.name == bodies[0].node)
-    stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer
-              if t.name in node.input}  # fmt: skip
-    given = {i.name for i in model.graph.input}
-    wanted = dict.fromkeys(n for b in bodies for n in (*node.input, *b.captured) if n)
-    names = [n for n in wanted if n not in given and n not in stored]
-    tapped = ModelProto()
-    tapped.CopyFrom(model)
-    session = Session(drop_outputs(tap_arrays(tapped, names), names), providers) if names else None
+    node = _node(model, bodies[0])
     steps = _Steps(bodies[0])
-    for feed in feeds:
-        found = {} if session is None else session.run(feed, names)
-        values = {n: stored[n] if n in stored else found[n] if n in found else np.asarray(feed[n])
-                  for n in wanted}  # fmt: skip
+    for values in _reads(model, node, bodies, feeds, providers):
         if node.op_type == "If":
             chosen = "then_branch" if bool(np.all(values[node.input[0]])) else "else_branch"
             taken = next(b for b in bodies if b.attribute == chosen)
@@ -100,6 +89,51 @@ def body_feeds(
         outer = {n: values[n] for n in steps.body.captured}
         run = _loop if node.op_type == "Loop" else _scan
         yield from ((steps.body, f) for f in _spread(run(node, steps, outer, values), most))
+
+
+def first_steps(model: ModelProto, bodies: Sequence[Body], feed: Feed) -> dict[str, Feed]:
+    """By attribute, what each of *bodies*, all of one node of *model*, reads first on *feed*.
+
+    Both branches of an If have something to read, a body that is not run has not.
+
+    Raises:
+        UnsupportedModelError, DataError: ONNX Runtime cannot run the model.
+    """
+    node = _node(model, bodies[0])
+    values = next(_reads(model, node, bodies, [feed], ()))
+    if node.op_type == "If":
+        return {b.attribute: {n: values[n] for n in b.captured} for b in bodies}
+    (body,) = bodies
+    run = _loop if node.op_type == "Loop" else _scan
+    first = next(run(node, _Steps(body), {n: values[n] for n in body.captured}, values), None)
+    return {} if first is None else {body.attribute: first}
+
+
+def _node(model: ModelProto, body: Body) -> NodeProto:
+    found: NodeProto = next(n for n in model.graph.node if n.name == body.node)
+    return found
+
+
+def _reads(
+    model: ModelProto,
+    node: NodeProto,
+    bodies: Sequence[Body],
+    feeds: Iterable[Feed],
+    providers: Sequence[Provider],
+) -> Iterator[Feed]:
+    """What *node* and its *bodies* read of *model* on each of *feeds*, by name."""
+    stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer
+              if t.name in node.input}  # fmt: skip
+    given = {i.name for i in model.graph.input}
+    wanted = dict.fromkeys(n for b in bodies for n in (*node.input, *b.captured) if n)
+    names = [n for n in wanted if n not in given and n not in stored]
+    tapped = ModelProto()
+    tapped.CopyFrom(model)
+    session = Session(drop_outputs(tap_arrays(tapped, names), names), providers) if names else None
+    for feed in feeds:
+        found = {} if session is None else session.run(feed, names)
+        yield {n: stored[n] if n in stored else found[n] if n in found else np.asarray(feed[n])
+               for n in wanted}  # fmt: skip
 
 
 def _spread(feeds: Iterable[Feed], most: int) -> list[Feed]:

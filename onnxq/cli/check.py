@@ -23,6 +23,12 @@ def check(
     providers: Annotated[
         str, typer.Option(metavar="P", help="Execution providers, comma separated, in order.")
     ] = "",
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA", help="Samples, as for quantize: compute is counted on the first one."
+        ),
+    ] = "",
     json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -36,10 +42,11 @@ def check(
     if target in RUNTIMES:
         _lint(model, target, json)
     else:
-        _cover(model, target, providers, json)
+        _cover(model, target, providers, data, json)
 
 
-def _cover(model: Path, target: str, providers: str, json: bool) -> None:
+def _cover(model: Path, target: str, providers: str, data: str, json: bool) -> None:
+    from onnxq.calibrate.sources import open_data
     from onnxq.cli.console import out, write_json
     from onnxq.errors import UnknownNameError
     from onnxq.graph import Model
@@ -49,13 +56,16 @@ def _cover(model: Path, target: str, providers: str, json: bool) -> None:
     from onnxq.report.coverage.terminal import render
     from onnxq.report.lint.runtimes import RUNTIMES
     from onnxq.runtime.providers import parse_providers
+    from onnxq.runtime.session import Session
     from onnxq.targets import TARGETS, get_target
 
     if target not in ("auto", *TARGETS):
         raise UnknownNameError("target", target, ["auto", *TARGETS, *RUNTIMES])
     profile = get_target(target)
     int8 = None if target == "auto" else kernels_for_int8(profile)
-    found = run_check(Model.load(model), parse_providers(providers), int8=int8)
+    given = Model.load(model)
+    feed = open_data(data, Session(given, optimize=False).inputs).first() if data else None
+    found = run_check(given, parse_providers(providers), int8=int8, feed=feed)
     if json:
         write_json({
             "schema": SCHEMA, "model": model.name, "target": profile.name, **found.as_dict()

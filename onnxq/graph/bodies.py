@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 #: Operators of the standard domain with bodies, and the attributes that hold these.
 CONTROL = {"If": ("then_branch", "else_branch"), "Loop": ("body",), "Scan": ("body",)}
@@ -44,7 +44,7 @@ class Body:
 
 def bodies(model: ModelProto) -> Iterator[Body]:
     """The bodies of all If, Loop and Scan of the main graph of *model*, in order."""
-    stored = {t.name: t for t in model.graph.initializer}
+    stored = _stored(model.graph)
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             continue
@@ -56,7 +56,9 @@ def bodies(model: ModelProto) -> Iterator[Body]:
             alone.CopyFrom(_without_graph(model))
             alone.graph.CopyFrom(graph)
             alone.graph.name = alone.graph.name or "body"
-            alone.graph.initializer.extend(stored[n] for n in outer if n in stored)
+            for known in (n for n in outer if n in stored):
+                alone.graph.initializer.add().CopyFrom(stored[known])
+                alone.graph.initializer[-1].name = known
             own = list(alone.graph.input)
             del alone.graph.input[:]
             alone.graph.input.extend(onnx.ValueInfoProto(name=n) for n in captured)
@@ -66,10 +68,11 @@ def bodies(model: ModelProto) -> Iterator[Body]:
             )  # fmt: skip
 
 
-def put_back(model: ModelProto, body: Body, done: ModelProto) -> None:
+def put_back(model: ModelProto, body: Body, done: ModelProto) -> dict[str, str]:
     """Let *done*, made of ``body.model``, be the body in *model*, in place.
 
-    Names of its inner tensors and nodes that *model* has too get a suffix.
+    Names of its inner tensors and nodes that *model* has too get a suffix: the names by those in
+    *done*.
     """
     node = next(n for n in model.graph.node if n.name == body.node)
     held = _held(node, body.attribute)
@@ -98,6 +101,7 @@ def put_back(model: ModelProto, body: Body, done: ModelProto) -> None:
     versions = {o.domain: o for o in model.opset_import}
     model.opset_import.extend(o for o in done.opset_import if o.domain not in versions)
     model.ir_version = max(model.ir_version, done.ir_version)
+    return fresh
 
 
 def captures(graph: GraphProto) -> Iterator[str]:
@@ -125,6 +129,13 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
         yield from attribute.graphs
+
+
+def _stored(graph: GraphProto) -> dict[str, TensorProto]:
+    """Initializers of *graph* and the tensors of its Constant nodes, by name."""
+    constants = (n for n in graph.node if n.op_type == "Constant")
+    held = {n.output[0]: a.t for n in constants for a in n.attribute if a.name == "value"}
+    return held | {t.name: t for t in graph.initializer}
 
 
 def _held(node: NodeProto, name: str) -> AttributeProto:

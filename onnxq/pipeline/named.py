@@ -20,7 +20,7 @@ _PLAN_FAST = _PLAN.replace("{apply=false}", "")
 _GATED = "keep-gated-depthwise"
 _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
-_EMIT = "insert-qdq,pack-weights,hold-float,whole-float-gates,store-rest"
+_EMIT = "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest"
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
 _PREPARE = _CANONICAL.removesuffix(",measure-shapes")
 _DYNAMIC = "insert-dynamic,insert-dynamic-lstm,store-weights"

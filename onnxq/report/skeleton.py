@@ -38,7 +38,12 @@ COMPUTE = frozenset({"Conv", "ConvTranspose", "MatMul", "RNN", "GRU", "LSTM", "A
 
 def op_class(node: gs.Node) -> str:
     """The operator of *node*, where several do the same a common name."""
-    return _CLASS.get(node.op, str(node.op))
+    return class_of(str(node.op))
+
+
+def class_of(op: str) -> str:
+    """The operator that *op* is the same as, or *op*."""
+    return _CLASS.get(op, op)
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ class Session:
         )
         if optimized_path is not None:
             options.optimized_model_filepath = str(optimized_path)
+        self._quiet = ort.RunOptions()
+        self._quiet.log_severity_level = 4  # a failure is raised, with its message
         with contextlib.ExitStack() as files:
             source = _source(model, files)
             try:
@@ -144,7 +146,7 @@ class Session:
         if not names:
             return {}
         try:
-            values = self._session.run(names, dict(feed))
+            values = self._session.run(names, dict(feed), self._quiet)
         except Exception as error:
             raise _refused(feed, error) from error
         return dict(zip(names, values, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from typing import Any
 
@@ -11,9 +12,13 @@ import pytest
 
 import onnxq
 from onnxq.calibrate.bodies import body_feeds
+from onnxq.graph import Model
 from onnxq.graph.bodies import bodies, subgraphs
+from onnxq.report.coverage import check
 from tests.models.test_models import MODELS
 from tests.passes.golden import outputs
+from tests.zoo import model as zoo_model
+from tests.zoo import needs_zoo, zoo
 
 NETWORKS = runpy.run_path(str(MODELS / "control_flow_graphs.py"))["NETWORKS"]
 LAYERS = {"loop": 2, "scan": 3, "branches": 3}
@@ -52,7 +57,13 @@ def test_static(name: str) -> None:
     assert all(e["kernel"] for e in products), "each is an integer kernel"
     assert all(e["isolated_sqnr_db"] > 25 for e in products)
     assert inner_ops(proto).count("QuantizeLinear") >= LAYERS[name] - 1
-    assert result.report["summary"]["integer_macs_percent"] > 95
+    assert result.report["summary"]["integer_macs_percent"] == 100
+    found = check(result.model, int8=False)
+    assert found.macs_percent == 100, "in the model around it too"
+    assert found.summary()["macs"] > 0 and not found.unfused
+    noted = json.loads(result.model.metadata["onnxq.coverage"])
+    assert noted["integer_macs_percent"] == 100
+    assert noted["integer_nodes_percent"] == pytest.approx(found.nodes_percent, abs=0.01)
     assert not any(e["op_type"] in ("If", "Loop", "Scan") for e in result.report["kept_float"])
     for feed in samples(name, 3, 5):
         for real, found in zip(outputs(NETWORKS[name](), feed), outputs(proto, feed), strict=True):
@@ -126,3 +137,14 @@ def test_without_data_bodies_stay_in_float_with_the_reason() -> None:
     for name in NETWORKS:
         kept = onnxq.quantize(NETWORKS[name](), data_free=True).report["kept_float"]
         assert any("with data" in k["reason"] for k in kept), name
+
+
+@needs_zoo
+def test_layers_in_branches_of_branches_are_counted() -> None:
+    """The voice detector has all of its layers in an If, and its LSTM in one inside of that."""
+    model = Model.load(zoo_model("silero_vad"))
+    found = check(model, feed=next(zoo().calibration("silero_vad", 1)), int8=False)
+    layers = {n.op_type: n for n in found.nodes if n.macs}
+    assert layers.keys() == {"Conv", "LSTM"}
+    assert layers["LSTM"].body.endswith("in then_branch of 'If_0'")
+    assert found.macs_percent == 0 and found.summary()["macs"] > 800_000

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import runpy
 
+import numpy as np
 import onnx
 import pytest
 
 from onnxq.cli.failures import run
+from tests.models.test_models import MODELS
 from tests.report.coverage.broken import HAZARDOUS, READ_X, conv
 from tests.report.foreign import FIXTURES
 
@@ -45,7 +48,9 @@ def test_for_machines(capsys) -> None:
     assert found["schema"] == "onnxq-check/1"
     assert found["target"] == "x86"
     assert found["summary"]["unfused"] == len(found["unfused"]) == 15
-    assert found["saturation"][0].keys() == {"node", "op_type", "channels", "of", "worst"}
+    assert found["saturation"][0].keys() == {
+        "node", "op_type", "channels", "of", "worst", "body",
+    }  # fmt: skip
     kinds = {n["kind"] for n in found["nodes"]}
     assert kinds == {"integer", "around", "float", "conversion"}
 
@@ -80,6 +85,16 @@ def test_hazards(capsys, tmp_path) -> None:
     assert "weight-axis: Its weight has scales along axis 1" in text
     onnx.save(conv(), tmp_path / "right.onnx")
     assert "something else" not in shown(capsys, str(tmp_path / "right.onnx"), "--target", "x86")
+
+
+def test_bodies(capsys, tmp_path) -> None:
+    path = str(tmp_path / "loop.onnx")
+    make = runpy.run_path(str(MODELS / "control_flow_graphs.py"))["NETWORKS"]["loop"]
+    onnx.save(make(), path)
+    np.savez(tmp_path / "data.npz", x=np.ones((3, 2, 32), np.float32), steps=np.full((3,), 2))
+    text = shown(capsys, path, "--target", "x86", "--data", str(tmp_path / "data.npz"))
+    assert "float 100 % of multiply-accumulates, 9 of 9 nodes" in text
+    assert "bodies 8 nodes in 1, counted as one step of each" in text
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import onnx
 
+from onnxq.graph.bodies import CONTROL, subgraphs
 from onnxq.report.groups import DEQUANTIZE, QUANTIZE
 from onnxq.report.nodes import Graph
 from onnxq.runtime.coverage import kernels_in
 from onnxq.runtime.origins import origins
 
-Kind = Literal["integer", "around", "float", "removed", "conversion", "constant"]
+Kind = Literal["integer", "around", "float", "removed", "conversion", "constant", "control"]
 #: Operators that only turn floats into codes or back.
 CONVERSIONS = frozenset({QUANTIZE, DEQUANTIZE, "DynamicQuantizeLinear"})
 
@@ -27,8 +28,10 @@ class Outcome:
         kind: ``integer``: an integer kernel, or part of one. ``around``: float between Q and DQ,
             which costs without gain. ``float``. ``removed``: nothing is left of it.
             ``conversion``: a Q or DQ. ``constant``: computed once, when the model is loaded.
+            ``control``: it runs bodies, whose nodes have outcomes of their own.
         runs_as: the operator that runs, or ``part of 'NODE'``; "" where none does.
-        macs: multiply-accumulates; None where they are not known.
+        macs: multiply-accumulates, of one step of a body; None where they are not known.
+        body: which body it is in; "" for the main graph.
     """
 
     node: str
@@ -36,21 +39,40 @@ class Outcome:
     kind: Kind
     runs_as: str
     macs: int | None
+    body: str = ""
 
 
 def named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """*model* with a name of its own for every node of the main graph: a copy where it needs any.
+    """*model* with names for its nodes that are unique in each graph: a copy where it needs any.
 
     A node without a name is called by its operator and its first output.
     """
-    names = [n.name for n in model.graph.node]
-    if all(names) and len(set(names)) == len(names):
+    if all(map(_has_names, _graphs(model.graph))):
         return model
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    taken = set(names)
+    for graph in _graphs(copy.graph):
+        if not _has_names(graph):
+            _name(graph)
+    return copy
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield from _graphs(inner)
+
+
+def _has_names(graph: onnx.GraphProto) -> bool:
+    names = [n.name for n in graph.node]
+    return all(names) and len(set(names)) == len(names)
+
+
+def _name(graph: onnx.GraphProto) -> None:
+    taken = {n.name for n in graph.node}
     seen: set[str] = set()
-    for node in copy.graph.node:
+    for node in graph.node:
         if not node.name or node.name in seen:
             base = node.name or f"{node.op_type}:{node.output[0] if node.output else ''}"
             fresh, count = base, 1
@@ -59,7 +81,6 @@ def named(model: onnx.ModelProto) -> onnx.ModelProto:
             node.name = fresh
             taken.add(fresh)
         seen.add(node.name)
-    return copy
 
 
 def became(model: onnx.GraphProto, optimized: onnx.GraphProto) -> dict[str, str]:
@@ -74,8 +95,9 @@ def outcomes(
     optimized: onnx.GraphProto,
     around: set[str],
     macs: Mapping[str, int | None],
+    body: str = "",
 ) -> list[Outcome]:
-    """What each node of *model* became, in order.
+    """What each node of *model*, which is the *body* of that name, became, in order.
 
     *around* are names of nodes that read dequantized codes and could have been integer kernels.
     """
@@ -89,6 +111,8 @@ def outcomes(
         runs_as = integer.get(name) or left.get(name, "")
         if node.op_type in CONVERSIONS:
             kind = "conversion"
+        elif node.op_type in CONTROL:
+            kind, runs_as = "control", ""
         elif node.output and all(graph.constant(o) for o in node.output if o):
             kind, runs_as = "constant", ""
         elif name in integer:
@@ -102,7 +126,7 @@ def outcomes(
             kind = "float"
         else:
             kind = "removed"
-        found.append(Outcome(name, node.op_type, kind, runs_as, cost))
+        found.append(Outcome(name, node.op_type, kind, runs_as, cost, body))
     return found
 
 

@@ -45,6 +45,7 @@ class Exposure:
         channels: how many of its output channels have a pair of weights beyond the limit.
         of: how many output channels it has.
         worst: the largest sum of two codes' magnitudes that meet.
+        body: which body it is in; "" for the main graph.
     """
 
     node: str
@@ -52,10 +53,16 @@ class Exposure:
     channels: int
     of: int
     worst: int
+    body: str = ""
 
 
-def exposed(model: onnx.GraphProto, optimized: onnx.GraphProto) -> Iterator[Exposure]:
-    """Layers of *model* that may saturate in the graph that it was *optimized* to, in order."""
+def exposed(
+    model: onnx.GraphProto, optimized: onnx.GraphProto, body: str = ""
+) -> Iterator[Exposure]:
+    """Layers of *model*, which is the *body* of that name, that may saturate, in order.
+
+    *optimized* is what it was optimized to.
+    """
     names = origins(model, optimized)
     writers = {name: node for node in optimized.node for name in node.output}
     stored = {t.name: t for t in optimized.initializer}
@@ -79,7 +86,7 @@ def exposed(model: onnx.GraphProto, optimized: onnx.GraphProto) -> Iterator[Expo
         over = int((sums > limit).sum())
         if over:
             name = names.get(node.name, node.name)
-            yield Exposure(name, node.op_type, over, sums.size, int(sums.max()))
+            yield Exposure(name, node.op_type, over, sums.size, int(sums.max()), body)
 
 
 def _largest_code(

@@ -41,7 +41,12 @@ def summary(found: Coverage, model: str, target: str) -> RenderableType:
             grid.add_row(label, Text(_share(facts, kind), style=tones[kind]))
     grid.add_row("conversions", f"{facts['conversions']} to codes or back")
     if found.inner:
-        grid.add_row("sub-graphs", Text(f"{_count(found.inner, 'node')}, not looked at", "yellow"))
+        bodies = len({n.body for n in found.nodes if n.body})
+        inside = f"{_count(found.inner, 'node')} in {bodies}, counted as one step of each"
+        if facts["unknown_macs"]:
+            layers = _count(facts["unknown_macs"], "layer")
+            inside += f"; sizes of {layers} there are not known"
+        grid.add_row("bodies", inside)
     title = Text(model, style="bold", overflow="ellipsis")
     title.append(f" · {target}", style="not bold")
     return Panel(grid, title=title, title_align="left", border_style="blue", expand=False)
@@ -54,7 +59,8 @@ def _share(facts: dict[str, object], kind: str) -> str:
     macs, all_macs = facts[f"{kind}_macs"], facts["macs"]
     assert isinstance(macs, int) and isinstance(all_macs, int)
     if facts["integer_macs_percent"] is None:
-        known = "none are there" if not all_macs else "shapes are not known"
+        unknown = "sizes are not known"
+        known = unknown if facts["unknown_macs"] else "none are there"
         return f"{shown} (multiply-accumulates: {known})"
     return f"{percent(100 * macs / all_macs)} of multiply-accumulates, {shown}"
 
@@ -85,7 +91,10 @@ def unfused(found: Coverage) -> RenderableType | None:
     """Quantized groups that are no kernels, by the rule that they break."""
     if not found.unfused:
         return None
-    entries = [(f"{u.node} ({u.op_type})", u.findings) for u in found.unfused]
+    entries = [
+        (_placed(short_name(f"{u.node} ({u.op_type})", 40), u.body), u.findings)
+        for u in found.unfused
+    ]
     head = Text.assemble(
         ("Between Q and DQ, but not fused", "bold"), f"  {_count(len(found.unfused), 'node')}"
     )
@@ -96,7 +105,7 @@ def hazards(found: Coverage) -> RenderableType | None:
     """What fused and computes something else than the graph says."""
     if not found.hazards:
         return None
-    entries = [(node, (finding,)) for node, finding in found.hazards]
+    entries = [(_placed(short_name(h.node, 40), h.body), (h.finding,)) for h in found.hazards]
     head = Text("Fused, but computes something else than the graph says", style="bold red")
     return _by_rule(head, entries)
 
@@ -117,7 +126,7 @@ def _by_rule(head: Text, entries: Sequence[tuple[str, tuple[Finding, ...]]]) -> 
             if finding.remedy:
                 text.append("Try: ", style="green")
                 text.append(f"{finding.remedy}.\n")
-        names = ", ".join(short_name(name, 40) for name, _ in group[:3])
+        names = ", ".join(name for name, _ in group[:3])
         text.append(names + (" …" if len(group) > 3 else ""), style="dim")
         grid.add_row(str(len(group)), text)
     return Group(head, grid, *_more(len(order) - MOST, "reasons (--json has them)"))
@@ -131,7 +140,12 @@ def saturation(found: Coverage) -> RenderableType | None:
     for title in ("layer", "kernel", "channels", f"largest |w₁|+|w₂|, limit {LIMIT}"):
         table.add_column(title, justify="left" if title in ("layer", "kernel") else "right")
     for e in sorted(found.exposed, key=lambda e: (-e.worst, -e.channels))[:MOST]:
-        cells = (Text(middle(e.node, 48)), e.op_type, f"{e.channels} of {e.of}", str(e.worst))
+        cells = (
+            Text(_placed(middle(e.node, 48), e.body)),
+            e.op_type,
+            f"{e.channels} of {e.of}",
+            str(e.worst),
+        )
         table.add_row(*cells)
     head = Text.assemble(
         ("May saturate on x86 without VNNI", "bold yellow"),
@@ -139,6 +153,11 @@ def saturation(found: Coverage) -> RenderableType | None:
     )
     remedy = Text.assemble(("Try: ", "green"), "onnxq quantize … --target x86")
     return Group(head, table, *_more(len(found.exposed) - MOST, "layers"), remedy)
+
+
+def _placed(node: str, body: str) -> str:
+    """The name of *node*, with the body that it is in."""
+    return f"{node} in {body}" if body else node
 
 
 def _more(count: int, what: str) -> Iterator[Text]:

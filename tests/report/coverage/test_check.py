@@ -141,13 +141,55 @@ def test_shapes_that_are_only_known_in_a_run() -> None:
     assert check(Model.load(proto)).summary()["macs"] == plain > 0
 
 
-def test_sub_graphs_are_counted() -> None:
-    text = """g (float[4] x, bool p) => (float[4] y) { [relu] a = Relu (x)
-        [if] y = If (p) <then_branch = t () => (float[4] m) { b = Neg (a)  m = Neg (b) },
+def test_bodies_are_looked_at() -> None:
+    """What did not fuse in a body is named with the body, nested ones included."""
+    inner = """[read] xd = DequantizeLinear (xq, s, z)  [node] t = Neg (xd)
+        [write] yq = QuantizeLinear (t, s, z)  [back] {} = DequantizeLinear (yq, s, z)"""
+    text = f"""g (float[4,4] x, bool p) => (float[4,4] y) <float s = {{0.1}}, uint8 z = {{10}},
+        int8[4,4] w, int8 i = {{0}}> {{ [relu] a = Relu (x) [q] xq = QuantizeLinear (a, s, z)
+        [if] y = If (p) <then_branch = t () => (float[4,4] m) {{ [in] m = If (p)
+            <then_branch = u () => (float[4,4] o) {{ {inner.format("o")} }},
+             else_branch = v () => (float[4,4] o2) {{ o2 = Abs (a) }}> }},
+        else_branch = e () => (float[4,4] n) {{ [own] aq = QuantizeLinear (a, s, z)
+            [ad] ad = DequantizeLinear (aq, s, z) [wd] wd = DequantizeLinear (w, s, i)
+            [product] n = MatMul (ad, wd) }}> }}"""
+    found = looked_at(parse(text))
+    kinds = {(n.node, n.body): n.kind for n in found.nodes}
+    deep = "then_branch of 'in' in then_branch of 'if'"
+    assert kinds["relu", ""] == "float" and kinds["if", ""] == "control"
+    assert kinds["node", deep] == "around"
+    assert kinds["product", "else_branch of 'if'"] == "integer"
+    assert found.kernels["product"] == "MatMulIntegerToFloat"
+    assert [(u.node, u.body, u.findings[0].rule) for u in found.unfused] == [
+        ("node", deep, "operator")
+    ]
+    assert found.macs_percent == 100 and found.summary()["macs"] == 64
+    assert found.summary()["inner_nodes"] == 10
+
+
+def test_a_branch_whose_condition_is_stored() -> None:
+    """ONNX Runtime puts it in the place of the If, under other names."""
+    text = """g (float[4] x) => (float[4] y) <bool p = {1}> { [relu] a = Relu (x)
+        [if] y = If (p) <then_branch = t () => (float[4] m) { b = Neg (a)  [sig] m = Sigmoid (b) },
                          else_branch = e () => (float[4] n) { n = Abs (a) }> }"""
     found = check(Model.load(parse(text)))
-    assert found.summary()["inner_nodes"] == 3
-    assert [n.op_type for n in found.nodes] == ["Relu", "If"]
+    assert [(n.op_type, n.kind, n.runs_as) for n in found.nodes] == [
+        ("Relu", "float", "Relu"), ("If", "control", ""), ("Neg", "float", "Neg"),
+        ("Sigmoid", "float", "Sigmoid"), ("Abs", "removed", ""),
+    ]  # fmt: skip
+
+
+def test_functions_are_looked_into() -> None:
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        g (float[2,4] x, float[4,4] w) => (float[2,4] y) { a = own.layer (x, w)
+            y = own.layer (a, w) }
+        <domain: "own", opset_import: ["" : 17]> layer (u, w) => (v) { t = MatMul (u, w)
+            [act] v = Sigmoid (t) }""")
+    found = check(Model.load(model))
+    assert [n.op_type for n in found.nodes] == ["MatMul", "Sigmoid"] * 2
+    assert found.nodes[1].node.startswith("layer/act")
+    assert found.summary()["macs"] == 64
+    assert found.macs_percent == 0
 
 
 def test_what_is_not_known_is_called_unknown() -> None:

@@ -64,7 +64,7 @@ def test_arm_has_kernels_for_int8_with_int8_weights_only() -> None:
 def test_blocks_of_a_weight_stop_the_kernel() -> None:
     weight = "<axis = 1, block_size = 2> (w, wb, zb)"
     found = checked(conv(weight, opset=21))
-    assert [f.rule for _, f in found.hazards] == ["weight-blocks"]
+    assert [h.finding.rule for h in found.hazards] == ["weight-blocks"]
     assert difference(conv(weight, opset=21)) is None
 
 
@@ -82,7 +82,7 @@ def difference(proto: onnx.ModelProto) -> float | None:
 @pytest.mark.parametrize(("hazard", "wrong", "right"), HAZARDOUS)
 def test_hazards_compute_something_else(hazard, wrong, right) -> None:
     found = checked(wrong)
-    assert [(node, f.rule) for node, f in found.hazards] == [("node", hazard)]
+    assert [(h.node, h.finding.rule) for h in found.hazards] == [("node", hazard)]
     off = difference(wrong)
     assert off is None or off > 0.3  # more than a step of 0.2
     assert not checked(right).hazards
