@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
-from typing import Any
 
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from onnxq.api.calibration import Calibration
+from onnxq.api.keep_scales import TRAINED
 from onnxq.api.result import Result
 from onnxq.api.rounds import Emitted
 from onnxq.calibrate.bodies import body_feeds, typed
+from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.sources import Feed
 from onnxq.errors import OnnxqError
 from onnxq.graph.bodies import CONTROL, Body, bodies, node_names, put_back
@@ -25,8 +27,6 @@ from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.override_tensors import OverrideTensors
 from onnxq.pipeline import Recipe
-from onnxq.report.coverage import Coverage
-from onnxq.report.entries import rank
 from onnxq.runtime.providers import Provider
 
 #: About how many steps of a Loop or Scan calibrate its body; more make ranges no better.
@@ -37,6 +37,7 @@ PASSED_ON = (
 )  # fmt: skip
 _UNSEEN = "no sample reaches it: its weights alone are stored as integers"
 _UNKNOWN = "no sample reaches it, and without one the ranks of what it reads are not known"
+_STATES = "without samples its weights alone are stored as integers: each step changes"
 _OUTSIDE = (ExcludeNodes, OverrideTensors, IoDtype)
 
 
@@ -59,25 +60,39 @@ class Inner:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def quantize_bodies(
-    made: Emitted,
-    run: Calibration,
-    steps: Recipe,
-    quantize: Callable[..., Result],
-    providers: Sequence[Provider] = (),
-) -> list[Inner]:
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """How bodies are quantized.
+
+    Attributes:
+        quantize: ``onnxq.quantize`` with the options of the call.
+        keep_scales: whether scales are those of training.
+        data_free: whether there are no samples, and ranges follow from weights.
+        calibrates: whether there are samples to calibrate on.
+        providers: execution providers.
+    """
+
+    quantize: Callable[..., Result]
+    keep_scales: bool = False
+    data_free: bool = False
+    calibrates: bool = True
+    providers: Sequence[Provider] = ()
+
+
+def quantize_bodies(made: Emitted, run: Calibration, steps: Recipe, inside: Inside) -> list[Inner]:
     """Quantize the bodies in the main graph of *made*, and put them into its models, in place.
 
-    *quantize* is ``onnxq.quantize`` with the options of the call; *steps* is its recipe.
+    *steps* is the recipe of the call.
     """
     if not any(node.op in CONTROL and node.name for node in made.original.graph.nodes):
         return []
-    inside = Recipe(tuple(p for p in steps.passes if not isinstance(p, _OUTSIDE)), steps.name)
+    kept = [p for p in steps.passes if not isinstance(p, (*_OUTSIDE, *TRAINED))]
+    recipe = Recipe(tuple(kept), steps.name)
     original = made.original.to_proto()
     done = []
     for body in bodies(original):
         if body.node:
-            done.append(_quantized(body, original, made, run, inside, quantize, providers))
+            done.append(_quantized(body, original, made, run, recipe, inside))
     for model in (made.work,) if made.qdq is made.work else (made.work, made.qdq):
         proto = model.to_proto()
         there = {n for node in proto.graph.node for n in node.output}
@@ -98,8 +113,7 @@ def _quantized(
     made: Emitted,
     run: Calibration,
     recipe: Recipe,
-    quantize: Callable[..., Result],
-    providers: Sequence[Provider],
+    inside: Inside,
 ) -> Inner:
     """*body*, of the model *around*, quantized on the samples of *run*."""
     outside = made.ctx.plan.excluded.get(body.node)
@@ -110,83 +124,74 @@ def _quantized(
     most = max(2, STEPS // max(run.split.calibration_samples, 1))
 
     def feeds(samples: Iterable[Feed]) -> Iterator[Feed]:
-        return (feed for b, feed in body_feeds(around, both, samples, most, providers) if b is own)
+        found = body_feeds(around, both, samples, most, inside.providers)
+        return (feed for b, feed in found if b is own)
 
     names = set(node_names(body.model.graph))
     excluded = tuple(n for n in made.ctx.plan.excluded if n in names)
     try:
         seen = feeds(run.split)
         first = next(seen, None)
-        if first is None:
-            unseen = typed(body, around, None)
-            if not all(_has_shape(v) for v in (*unseen.graph.input, *unseen.graph.output)):
-                return Inner(body, None, _UNKNOWN, 0)
-            result = quantize(unseen, mode="weights", exclude=excluded)
-            return Inner(body, result, _UNSEEN, 0)
-        held = list(islice(feeds(run.report_feeds()), STEPS))
-        result = quantize(
-            typed(body, around, first), recipe=recipe, data=chain([first], seen),
-            report_data=held or None, exclude=excluded,
-        )  # fmt: skip
+        alone = typed(body, around, first)
+        if not all(_has_shape(v) for v in (*alone.graph.input, *alone.graph.output)):
+            return Inner(body, None, _UNKNOWN, 0)
+        held = list(islice(feeds(run.report_feeds()), STEPS)) or None
+        call = partial(inside.quantize, exclude=excluded)
+        if inside.keep_scales:
+            data = chain([first], seen) if inside.calibrates and first is not None else None
+            result = call(alone, recipe=recipe, keep_scales=True, data=data, report_data=held)
+            reason = ""
+        elif inside.data_free:
+            ranges, reason = _ranges(alone, own, around, made, run)
+            if reason:
+                result = call(alone, mode="weights")
+            else:
+                result = call(
+                    alone, recipe=recipe, data_free=True, input_range=ranges, report_data=held
+                )
+        elif first is None:
+            result, reason = call(alone, mode="weights"), _UNSEEN
+        else:
+            data = chain([first], seen)
+            result, reason = call(alone, recipe=recipe, data=data, report_data=held), ""
     except OnnxqError as error:
-        return Inner(body, None, f"its body stays in float: {error.message}", 0)
+        return Inner(body, None, f"its body stays as it is: {error.message}", 0)
     if result.model.opset != made.work.opset:
         return Inner(body, None, "its body needs another opset than the model around it", 0)
     samples = int(result.report["data"]["calibration_samples"])
-    return Inner(body, result if result.report["layers"] else None, "", samples)
+    return Inner(body, result if result.report["layers"] else None, reason, samples)
+
+
+def _ranges(
+    alone: ModelProto, body: Body, around: ModelProto, made: Emitted, run: Calibration
+) -> tuple[dict[str, tuple[float, float]], str]:
+    """Estimated ranges of what *body* reads, by name, or why they are not known.
+
+    What a Loop or Scan carries from step to step has other ranges behind each of them.
+    """
+    node = next(n for n in around.graph.node if n.name == body.node)
+    floats = [
+        i.name for i in alone.graph.input if i.type.tensor_type.elem_type == TensorProto.FLOAT
+    ]
+    sources = {name: name for name in body.captured}
+    if body.op == "Scan":  # its states come first
+        scanned = next(a.i for a in node.attribute if a.name == "num_scan_inputs")
+        sources |= dict(zip(body.own[-scanned:], node.input[-scanned:], strict=True))
+    carried = [name for name in floats if name not in sources]
+    if carried:
+        return {}, f"{_STATES} '{carried[0]}'"
+    wanted = {sources[name]: (Extremes(),) for name in floats}
+    found = run.measure(made.original, wanted) if wanted else None
+    ranges = {}
+    for name in floats:
+        state = None if found is None else found.states.get(sources[name], {}).get(Extremes())
+        if state is None or not state.low.size:
+            return {}, f"the range of '{name}', which it reads, cannot be estimated"
+        low, high = float(state.low.min()), float(state.high.max())
+        ranges[name] = (low, high) if low < high else (low - 1, low + 1)
+    return ranges, ""
 
 
 def _has_shape(value: ValueInfoProto) -> bool:
     kind = value.type
     return bool(kind.WhichOneof("value") != "tensor_type" or kind.tensor_type.HasField("shape"))
-
-
-def add_bodies(report: dict[str, Any], found: Sequence[Inner], coverage: Coverage) -> set[str]:
-    """Put what became of bodies into *report*: their layers among the others, and shares.
-
-    *coverage* is that of the whole model. Multiply-accumulates are those of one step of each body.
-    Nodes in bodies that were to run on integers are returned.
-    """
-    planned: set[str] = set()
-    if not found:
-        return planned
-    summary, nodes = report["summary"], {i.body.node for i in found}
-    report["kept_float"] = [k for k in report["kept_float"] if k["node"] not in nodes]
-    summary["bodies"] = []
-    for inner in found:
-        body, own = inner.body, inner.result.report if inner.result else None
-        summary["bodies"].append({
-            "node": body.node, "op_type": body.op, "body": body.attribute, "steps": inner.steps,
-            "layers": len(own["layers"]) if own else 0, "reason": inner.reason,
-        })  # fmt: skip
-        if own is None:
-            reason = inner.reason or "nothing in its body was quantized"
-            report["kept_float"].append(
-                {"node": body.node, "op_type": body.op, "reason": f"{body.attribute}: {reason}"}
-            )
-            continue
-        placed = {
-            key: [_placed(entry, inner) for entry in own[key]]
-            for key in ("layers", "kept_float", "declines")
-        }
-        for entry in (e for e in placed["layers"] if e["kernel"]):
-            planned.add(entry["node"])
-            entry["kernel"] = coverage.kernels.get(entry["node"])  # in the model around it
-        for key, entries in placed.items():
-            report[key] += entries
-        report["tensors"] = {**own["tensors"], **report["tensors"]}
-        report["warnings"] += [f"{body.where}: {w}" for w in own["warnings"]]
-    report["layers"].sort(key=rank)
-    facts = coverage.summary()
-    summary["macs"] = facts["macs"]
-    summary["integer_macs_percent"] = facts["integer_macs_percent"] or 0.0
-    fused = sum(1 for e in report["layers"] if e["kernel"])
-    count = len(report["layers"]) + len(report["kept_float"])
-    summary["integer_nodes_percent"] = 100.0 * fused / max(count, 1)
-    return planned
-
-
-def _placed(entry: Mapping[str, Any], inner: Inner) -> dict[str, Any]:
-    """*entry* of the report on a body, as one of the report on the model around it."""
-    where = f"{entry['body']} in {inner.body.where}" if "body" in entry else inner.body.where
-    return {**entry, "node": inner.names.get(entry["node"], entry["node"]), "body": where}

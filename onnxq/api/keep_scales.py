@@ -38,6 +38,11 @@ _CORRECT = frozenset({
 })  # fmt: skip
 """Passes that correct no rounding: the network has learned to live with it."""
 
+NOTES = ("kept from training", "calibrated, for training")
+"""How the notes begin that say what was kept."""
+TRAINED = (ReadFakeQuantization, LiftFakeQuantization, KeepTrainedScales)
+"""The passes that ``with_trained`` adds."""
+
 
 def with_trained(recipe: Recipe, *, calibrates: bool) -> Recipe:
     """*recipe* keeping trained scales; tensors without are calibrated, or stay float.
@@ -134,14 +139,14 @@ def _on_codes(node: gs.Node) -> bool:
 
 def notes(ctx: Context) -> list[str]:
     """What was kept of training, and what was not; nothing where there was none."""
-    if not ctx.trained.read:
+    if not (ctx.trained.activations or ctx.trained.weights):
         return []
     trained, tensors = ctx.trained, ctx.plan.tensors
     kept = [n for n in trained.activations if isinstance(tensors.get(n), Fixed | Shared)]
     activations = [(trained.activations[n].bits, 8) for n in kept]
     weights = [(bits, ctx.qparams[n].dtype.bits) for n, bits in trained.kept.items()]
     text = (
-        f"kept from training: grids of {len(kept)} of {len(trained.activations)} activations"
+        f"{NOTES[0]}: grids of {len(kept)} of {len(trained.activations)} activations"
         f"{_narrow(activations)}, and of {len(weights)} weights{_narrow(weights)}; errors are "
         "those against the model with its fake quantization"
     )
@@ -149,7 +154,7 @@ def notes(ctx: Context) -> list[str]:
     more = []
     if filled:
         few = ", ".join(filled[:5]) + (" …" if len(filled) > 5 else "")
-        more = [f"calibrated, for training did not round them: {len(filled)} activations ({few})"]
+        more = [f"{NOTES[1]} did not round them: {len(filled)} activations ({few})"]
     return [text, *more]
 
 

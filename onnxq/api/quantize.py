@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from onnxq.api import keep_scales as trained
 from onnxq.api.bfloat16 import rest_of, widen
-from onnxq.api.bodies import PASSED_ON
+from onnxq.api.bodies import PASSED_ON, Inside
 from onnxq.api.calibration import Calibration
 from onnxq.api.costs import costs_from, costs_in
 from onnxq.api.finish import demand
@@ -229,8 +229,14 @@ def quantize(
         )  # fmt: skip
     timed = bench or require_speedup is not None
     if mode == "static" and run is not None:
-        again = partial(quantize, target=profile, **{k: given[k] for k in PASSED_ON})
-        plain = profile.integer is None and not (keep_scales or data_free)
+        options = {k: given[k] for k in PASSED_ON}
+        if data_free:
+            options["calibration"] = calibration
+        again = partial(quantize, target=profile, **options)
+        inside = Inside(
+            quantize=again, keep_scales=keep_scales, data_free=data_free, providers=chosen,
+            calibrates=not untaught,
+        )  # fmt: skip
         result = with_ranges(work, run, StaticCall(
             steps, planned_for, limits, Effort(EFFECTS_S, metric), timed, chosen, progress,
             profile=profile, simulate=format == "simulate", rest=rest is not None,
@@ -240,7 +246,7 @@ def quantize(
             statistics_only=statistics is not None,
             state=(state or {}) if io_dtype is None else {}, left_out=tuple(left_out),
             machine=(f"target {profile.name}: {detect()[1]}",) if target == "auto" else (),
-            again=again if plain else None,
+            inside=inside,
         ))  # fmt: skip
     else:
         effort = Effort(EFFECTS_S if report_detail == "full" else 0.0, metric)

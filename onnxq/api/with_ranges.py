@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from onnxq.api import keep_scales as trained
-from onnxq.api.bodies import Inner, add_bodies, quantize_bodies
+from onnxq.api.bodies import Inner, Inside, quantize_bodies
+from onnxq.api.body_report import add_bodies
 from onnxq.api.calibration import Calibration
 from onnxq.api.costs import said
 from onnxq.api.coverage import add_coverage, look, note, warn_of_taken_back
@@ -21,7 +22,6 @@ from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
 from onnxq.api.without_ranges import Call
 from onnxq.graph import Model
-from onnxq.graph.bodies import CONTROL
 from onnxq.pipeline import Context
 from onnxq.report.advise import advise
 from onnxq.report.build import Facts, build
@@ -47,7 +47,7 @@ class StaticCall(Call):
         state: by input, the output that is fed into it.
         machine: a note on the machine that the target was chosen for, if it was.
         left_out: notes on passes that were left out.
-        again: quantizes the body of a node; None where bodies stay as they are.
+        inside: how bodies are quantized.
     """
 
     profile: Target
@@ -62,28 +62,24 @@ class StaticCall(Call):
     state: Mapping[str, str]
     machine: tuple[str, ...]
     left_out: tuple[str, ...]
-    again: Callable[..., Result] | None
+    inside: Inside
 
 
 def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
     """Quantize *work*, in place, by what *run* measures."""
     untouched, bytes_float = work.clone(), work.message_bytes()
     made = _rounds(run, call).run(work, untouched)
-    inner: list[Inner] = []
-    if call.again is not None:
-        inner = quantize_bodies(made, run, call.steps, call.again, call.providers)
-        if inner:
-            feed = next(run.report_feeds(), None)
-            found = look(made.work, made.original, made.ctx, call.providers, feed=feed)
-            made = replace(made, found=found)
+    inner = quantize_bodies(made, run, call.steps, call.inside)
+    if inner:
+        form, feed = made.qdq if call.simulate else made.work, next(run.report_feeds(), None)
+        found = look(form, made.original, made.ctx, call.providers, feed=feed)
+        made = replace(made, found=found)
     run.finish(made.ctx)
     warn_of_taken_back(made.ctx, made.loose)
     call.progress.stage("report")
     # the form that runs: integers alone, where the target has nothing else
     runs = made.work if call.profile.integer is None else as_it_runs(made.qdq, made.ctx)
     report = _report(made, untouched, runs, bytes_float, run, call, inner)
-    if call.again is None:
-        _say_of_bodies(report, made.ctx.plan.excluded)
     if call.state:
         add_states(report, untouched, runs, run.report_feeds(), call.state, call.providers)
     if call.bench:
@@ -91,14 +87,6 @@ def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
         given = made.original if call.keep_scales else untouched
         add_speed(report, given, made.work, run.report_feeds(), call.providers)
     return Result(made.work, report, made.original, made.ctx)
-
-
-def _say_of_bodies(report: dict[str, Any], excluded: Collection[str]) -> None:
-    """Give the nodes with bodies the reason why these stay in float, in *report*."""
-    reason = "bodies become integers with data, on targets with float arithmetic, and new scales"
-    for kept in report["kept_float"]:
-        if kept["op_type"] in CONTROL and kept["node"] not in excluded:
-            kept["reason"] = reason
 
 
 def _rounds(run: Calibration, call: StaticCall) -> Rounds:

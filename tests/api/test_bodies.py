@@ -15,6 +15,7 @@ from onnxq.calibrate.bodies import body_feeds
 from onnxq.graph import Model
 from onnxq.graph.bodies import bodies, subgraphs
 from onnxq.report.coverage import check
+from tests.api.qat_models import Qat
 from tests.models.test_models import MODELS
 from tests.passes.golden import outputs
 from tests.zoo import model as zoo_model
@@ -133,10 +134,91 @@ def test_an_excluded_node_keeps_its_body() -> None:
     assert "sharp_node" in layers and "detail_node" not in layers
 
 
-def test_without_data_bodies_stay_in_float_with_the_reason() -> None:
-    for name in NETWORKS:
-        kept = onnxq.quantize(NETWORKS[name](), data_free=True).report["kept_float"]
-        assert any("with data" in k["reason"] for k in kept), name
+def test_without_data() -> None:
+    """Ranges of what branches read are estimated; states change in each step, in no known way."""
+    made = onnxq.quantize(NETWORKS["branches"](), data_free=True, target="x86-vnni")
+    assert [b["reason"] for b in made.report["summary"]["bodies"]] == ["", ""]
+    assert made.report["summary"]["integer_macs_percent"] == 100
+    for name, state in (("loop", "h"), ("scan", "state")):
+        result = onnxq.quantize(NETWORKS[name](), data_free=True, target="x86-vnni")
+        (body,) = result.report["summary"]["bodies"]
+        assert body["layers"] == LAYERS[name] and f"each step changes '{state}'" in body["reason"]
+        ops = inner_ops(result.model.to_proto())
+        assert ops.count("Cast") == LAYERS[name] and "QuantizeLinear" not in ops
+    for feed in samples("scan", 2, 5):
+        found = outputs(result.model.to_proto(), feed)
+        for a, b in zip(outputs(NETWORKS["scan"](), feed), found, strict=True):
+            assert np.abs(a - b).max() < 0.05 * np.abs(a).max()
+
+
+def test_hardware_without_floating_point_leaves_bodies_to_the_host() -> None:
+    report = onnxq.quantize(NETWORKS["branches"](), target="fpga-pow2", recipe="fast",
+                            exclude=["op:If"], data=samples("branches", 12, 0)).report  # fmt: skip
+    kept = {k["node"]: k["reason"] for k in report["kept_float"]}
+    assert "op:If" in kept["if"]
+    assert 0 < report["summary"]["integer_macs_percent"] < 100, "bodies count, in float"
+
+
+@pytest.mark.parametrize("name", ["branches", "scan"])
+def test_scales_of_training_are_kept(name: str) -> None:
+    given = onnxq.quantize(NETWORKS[name](), data=samples(name, 20, 0), target="x86-vnni",
+                           recipe="fast").model.to_proto()  # fmt: skip
+    result = onnxq.quantize(given, keep_scales=True, target="arm")
+    proto = result.model.to_proto()
+    assert [b["reason"] for b in result.report["summary"]["bodies"]] == [""] * (
+        2 if name == "branches" else 1
+    )
+    assert result.report["summary"]["integer_macs_percent"] == 100
+    before, after = (codes(m) for m in (given, proto))
+    assert len(before) == len(after) > LAYERS[name] - 1
+    assert all(any(np.array_equal(w, other) for other in after) for w in before)
+    for feed in samples(name, 3, 5):
+        for real, found in zip(outputs(given, feed), outputs(proto, feed), strict=True):
+            assert np.abs(real - found).max() < (1e-6 if name == "branches" else 0.02)
+
+
+def codes(model: onnx.ModelProto) -> list[np.ndarray]:
+    """Matrices and kernels of int8 in the main graph and in bodies."""
+    graphs = [model.graph, *(g for node in model.graph.node for g in subgraphs(node))]
+    stored = [onnx.numpy_helper.to_array(t) for g in graphs for t in g.initializer]
+    return [w for w in stored if w.dtype == np.int8 and w.ndim > 1]
+
+
+@pytest.mark.parametrize("form", ["qdq", "div", "quant"])
+def test_what_training_rounded_in_and_around_a_branch(form: str) -> None:
+    """One weight and the input are rounded outside, another weight and its input inside."""
+    out, inside = Qat(form=form), Qat(form=form, rng=np.random.default_rng(4))
+    x = out.activation("x", "xd", -2, 2)
+    weight = out.weight("w", (8, 8), axis=1)
+    one = inside.node("MatMul", [x, weight], "one")
+    again = inside.activation(one, "oned", -3, 3)
+    inside.node("MatMul", [again, inside.weight("v", (8, 8), axis=1)], "two")
+    real = onnx.helper.make_tensor_value_info
+    branch = onnx.helper.make_graph(inside.nodes, "t", [], [real("two", 1, [2, 8])],
+                                    inside.constants)  # fmt: skip
+    plain = onnx.helper.make_graph([onnx.helper.make_node("Neg", [x], ["n"], "neg")], "e", [],
+                                   [real("n", 1, [2, 8])])  # fmt: skip
+    choice = onnx.helper.make_node("If", ["p"], ["y"], "if", then_branch=branch, else_branch=plain)
+    ends = [real("x", 1, [2, 8]), real("p", 9, [])], [real("y", 1, [2, 8])]
+    graph = onnx.helper.make_graph([*out.nodes, choice], "g", *ends, out.constants)
+    domains = [onnx.helper.make_opsetid("", 17)]
+    if form == "quant":
+        domains.append(onnx.helper.make_opsetid("qonnx.custom_op.general", 1))
+    model = onnx.helper.make_model(graph, opset_imports=domains, ir_version=8)
+    result = onnxq.quantize(model, keep_scales=True, target="x86-vnni")
+    found = codes(result.model.to_proto())
+    for name, wanted in {**out.codes, **inside.codes}.items():
+        assert any(np.array_equal(w, wanted) for w in found), name
+    layers = {e["node"]: e for e in result.report["layers"]}
+    assert layers["one"]["kernel"] == "QLinearMatMul" and layers["two"]["kernel"]
+    assert layers["one"]["body"] == "then_branch of 'if'"
+    qdq = onnxq.quantize(model, keep_scales=True, target="generic")
+    feed = {"x": np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32),
+            "p": np.array(True)}  # fmt: skip
+    (a,), (b,) = (outputs(m.model.to_proto(), feed) for m in (result, qdq))
+    assert np.abs(a - b).max() < 0.05 * np.abs(a).max()
+    if form == "qdq":
+        assert np.abs(outputs(model, feed)[0] - a).max() < 0.02 * np.abs(a).max()
 
 
 @needs_zoo

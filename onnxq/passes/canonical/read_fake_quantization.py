@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from onnxq.graph import Model, consumers, replace_uses
 from onnxq.passes._fake_qdq import MOST_CODES, fake_pair, stated, why_apart
 from onnxq.passes._scope import Scope
+from onnxq.passes.canonical._captured_pairs import own_pairs
 from onnxq.passes.canonical._computed import Computed
 from onnxq.passes.canonical._quant_nodes import expand_quant_nodes
 from onnxq.passes.canonical._rounding_chain import Chain, rounding_chain
@@ -32,7 +34,8 @@ class ReadFakeQuantization(Pass):
         estimators leave; Quant nodes of QONNX, which Brevitas exports. A weight becomes the
         float values that its codes stand for, and codes and scales are noted for each node that
         reads it, behind Transpose and Reshape too. Arithmetic on activations becomes
-        QuantizeLinear and DequantizeLinear.
+        QuantizeLinear and DequantizeLinear; so does all of it in bodies of If, Loop and Scan, which
+        get their own of what is rounded outside: they are quantized as models of their own.
 
     Why
         Fused with batch-norms, and moved, a weight still is its codes times a scale for each
@@ -59,15 +62,16 @@ class ReadFakeQuantization(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         expand_quant_nodes(model)
-        reader = _Reader(model, ctx)
         ctx.trained.read = True
+        reader = _Reader(model, ctx)
         for node in list(model.nodes()):
-            if not node.outputs:
-                continue
-            if node.op == "DequantizeLinear":
-                reader.pair(node)
-            elif node.op in ("Round", "Floor"):
+            if node.outputs and node.op in ("Round", "Floor"):
                 reader.chain(node)
+        own_pairs(model)
+        reader = _Reader(model, ctx)
+        for node in list(model.graph.nodes):
+            if node.outputs and node.op == "DequantizeLinear":
+                reader.pair(node)
         model.drop_unused()
 
 
@@ -76,6 +80,10 @@ class _Reader:
         self.model, self.ctx = model, ctx
         self.scope, self.known = Scope(model), Computed(model)
         self.outputs = {id(t) for g in model.graphs() for t in g.outputs}
+
+    def inside(self, node: gs.Node) -> bool:
+        """Whether *node* is in a body, which is read as a model of its own later."""
+        return self.scope.graph(node) is not self.model.graph
 
     def pair(self, node: gs.Node) -> None:
         """Read the fake quantization, or the integer weight, that *node* dequantizes."""
@@ -113,7 +121,10 @@ class _Reader:
                 self.ctx.decline(node, found)
             return
         value = self.known.value(found.source)
-        if value is not None:
+        users = [user for user, _ in consumers(found.result)]
+        if value is not None and any(map(self.inside, [node, *users])):
+            self._write(node, found)
+        elif value is not None:
             codes = np.rint(value / found.scale + found.zero_point)
             codes = np.clip(codes, found.low, found.high).astype(np.int64)
             low, high = (
@@ -122,8 +133,7 @@ class _Reader:
             )
             zero = found.zero_point.astype(np.int64)
             self._weight(found.result, codes - zero, found.scale, int(low), int(high))
-            return
-        if found.scale.size > 1 or found.zero_point.size > 1:
+        elif found.scale.size > 1 or found.zero_point.size > 1:
             self._apart(found.source, found.result, "a grid for each channel")
         elif found.high - found.low >= MOST_CODES:
             self._apart(
@@ -136,7 +146,16 @@ class _Reader:
 
     def _write(self, node: gs.Node, found: Chain) -> None:
         """Put QuantizeLinear and DequantizeLinear in the place of *found*."""
-        low, high, zero = int(found.low), int(found.high), int(found.zero_point)
+        axes = [i for i, size in enumerate(found.scale.shape) if size > 1]
+        if (
+            len(axes) > 1
+            or found.zero_point.size > 1
+            or not np.isfinite([found.low, found.high]).all()
+        ):
+            self.ctx.decline(node, "a grid that QuantizeLinear has not")
+            return
+        attrs = {"axis": axes[0] - found.scale.ndim} if axes else {}
+        low, high, zero = int(found.low), int(found.high), int(found.zero_point.reshape(()))
         signed = low >= -128 and high <= 127 and low < 0
         kind: Any = np.int8 if signed else np.uint8
         shift = 0 if signed or (low >= 0 and high < MOST_CODES) else -low
@@ -145,11 +164,12 @@ class _Reader:
             self.ctx.decline(node, f"zero is no code: its zero point is {zero}")
             return
         name, result = node.name or node.outputs[0].name, found.result
-        scale = self._constant(f"{name}__scale", np.float32(found.scale))
-        point = self._constant(f"{name}__zero_point", kind(zero + shift))
+        steps = np.asarray(found.scale, np.float32).reshape(-1 if axes else ())
+        scale = self._constant(f"{name}__scale", steps)
+        point = self._constant(f"{name}__zero_point", np.full(steps.shape, zero + shift, kind))
         codes = gs.Variable(self.model.unique_name(f"{name}__codes"), kind, found.source.shape)
         real = gs.Variable(self.model.unique_name(f"{name}__rounded"), result.dtype, result.shape)
-        self._add(node, "QuantizeLinear", [found.source, scale, point], codes)
+        self._add(node, "QuantizeLinear", [found.source, scale, point], codes, attrs)
         if (low + shift, high + shift) != (ends.min, ends.max):
             bounds = [
                 self._constant(f"{name}__{end}", kind(value + shift))
@@ -158,12 +178,19 @@ class _Reader:
             kept = gs.Variable(self.model.unique_name(f"{name}__kept"), kind, found.source.shape)
             self._add(node, "Clip", [codes, *bounds], kept)
             codes = kept
-        self._add(node, "DequantizeLinear", [codes, scale, point], real)
+        self._add(node, "DequantizeLinear", [codes, scale, point], real, attrs)
         replace_uses(self.model, result, real)
 
-    def _add(self, beside: gs.Node, op: str, inputs: list[gs.Tensor], made: gs.Variable) -> None:
+    def _add(
+        self,
+        beside: gs.Node,
+        op: str,
+        inputs: list[gs.Tensor],
+        made: gs.Variable,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> None:
         name = self.model.unique_name(f"{beside.name or beside.op}__{op.lower()}")
-        self.scope.insert(beside, op, inputs, [made], name=name)
+        self.scope.insert(beside, op, inputs, [made], attrs, name=name)
 
     def _constant(self, name: str, value: Any) -> gs.Constant:
         return gs.Constant(self.model.unique_name(name), np.asarray(value))

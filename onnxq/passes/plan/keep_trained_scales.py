@@ -64,7 +64,9 @@ class KeepTrainedScales(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         if not ctx.trained.activations and not ctx.trained.weights:
-            if ctx.trained.read:
+            bodies = [g for g in model.graphs() if g is not model.graph]
+            inside = any(n.op == "DequantizeLinear" for g in bodies for n in g.nodes)
+            if ctx.trained.read and not inside:
                 raise _nothing(ctx)
             return
         self._keep(model, ctx)
