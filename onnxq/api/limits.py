@@ -53,7 +53,7 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     """
     stored = next((p for p in recipe.passes if isinstance(p, PlanWeights)), None)
     if stored is not None:
-        return _for_weights(stored)
+        return _for_weights(stored, target)
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
     formats = {
         dtype(plan.weights or target.weights.dtype),
@@ -72,19 +72,23 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     return 13, "scales per channel need opset 13"
 
 
-def _for_weights(stored: PlanWeights) -> tuple[int, str]:
+def _for_weights(stored: PlanWeights, target: Target) -> tuple[int, str]:
     """The same for a recipe that stores weights: DequantizeLinear in blocks needs 21."""
-    needs = [(_opset_of(kind), f"{kind} needs opset") for kind in (stored.weights, stored.tables)]
+    kinds = (stored.weights, stored.tables)
+    needs = [(_opset_of(kind, target), f"{kind} needs opset") for kind in kinds]
     needs.append((21, "scales in blocks need opset") if stored.block else (13, "scales need opset"))
     opset, why = max(needs, key=lambda need: need[0])
     return opset, f"{why} {opset}"
 
 
-def _opset_of(kind: DType) -> int:
-    """The first opset whose DequantizeLinear takes weights of *kind*."""
+def _opset_of(kind: DType, target: Target) -> int:
+    """The first opset that makes floats of weights of *kind*.
+
+    By DequantizeLinear; 16 bits by a Cast, where *target* computes it at load.
+    """
     if kind.floating:
         return 19 if kind.bits == 8 else 23
-    return {2: 25, 4: 21}.get(kind.bits, 13)
+    return {2: 25, 4: 21, 16: 13 if target.folds_casts else 21}.get(kind.bits, 13)
 
 
 def keep_to(recipe: Recipe, model: Model, target: Target, limits: Limits, asked: bool) -> Recipe:

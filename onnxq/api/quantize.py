@@ -138,7 +138,9 @@ def quantize(
         domains: whose operators qoperator and other modes may use: ``"microsoft"`` (ONNX Runtime's
             too, the default) or ``"standard"`` (ONNX's alone, the default of mode weights).
         rest: ``"fp16"``: store what stays in float as float16; layers compute in float32 still.
-            None: so where *model* is in float16 or bfloat16.
+            ``"float32"``: leave it. ``"int8"``, in mode dynamic: weights as int8, what is no weight
+            as float16. None: there all as float16 where the model is recurrent, else large weights
+            as int8; in other modes float16 where *model* is in float16 or bfloat16.
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.
@@ -209,13 +211,13 @@ def quantize(
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
-    if rest is None and profile.integer is None:
+    if rest is None and profile.integer is None and not (mode == "dynamic" and profile.folds_casts):
         rest = rest_of(work)
     if (narrow := widen(work)) is not None:
         return narrow.restored(quantize(**{**given, "model": work, "rest": rest}))
     (trained.prepare if keep_scales else refuse_quantized)(work)
     asked = max_opset is not None or runtime_version is not None
-    steps = keep_to(with_rest(steps, rest, profile), work, profile, limits, asked)
+    steps = keep_to(with_rest(steps, rest, profile, mode), work, profile, limits, asked)
     planned_for = replace(
         profile, opset=min(profile.opset, limits.opset), costs=costs_in(steps) or profile.costs
     )

@@ -13,13 +13,16 @@ from onnxq.errors import OptionError, UnknownNameError
 from onnxq.passes.correct.restrict_weights import RestrictWeights
 from onnxq.passes.emit.io_dtype import IoDtype
 from onnxq.passes.emit.store_float16 import StoreFloat16
+from onnxq.passes.emit.store_rest import StoreRest
 from onnxq.passes.emit.to_qoperator import ToQoperator
 from onnxq.passes.emit.to_simulation import ToSimulation
 from onnxq.passes.fuse.fuse_focus import FuseFocus
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.passes.plan.keep_faster_float import KeepFasterFloat
+from onnxq.passes.plan.keep_sensitive_weights import KeepSensitiveWeights
 from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
+from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
 from onnxq.quant import dtype
 from onnxq.quant.nonuniform import NONUNIFORM
@@ -157,22 +160,43 @@ def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
     return names
 
 
-def with_rest(recipe: Recipe, rest: str | None, target: Target) -> Recipe:
-    """*recipe* storing what stays in float as *rest* says; None leaves it.
+RESTS = ("fp16", "int8", "float32")
+_LINEAR = ("MatMul", "Gemm", "LSTM")
+
+
+def with_rest(recipe: Recipe, rest: str | None, target: Target, mode: str) -> Recipe:
+    """*recipe* of *mode* storing what stays in float as *rest* says.
+
+    None leaves the recipe's choice. In mode dynamic linear layers that are too small for integers
+    are stored as int8 whatever *rest* is.
 
     Raises:
         UnknownNameError: there is no such type.
-        OptionError: nothing stays in float on *target*.
+        OptionError: nothing stays in float on *target*, or *mode* has no use for it.
     """
+    passes = list(recipe.passes)
     if rest is None:
-        return recipe
-    if rest != "fp16":
-        raise UnknownNameError("type of what stays in float", rest, ("fp16",))
+        halves = target.folds_casts or mode != "dynamic"
+        kept = passes if halves else [p for p in passes if not isinstance(p, StoreFloat16)]
+        return Recipe(tuple(kept), recipe.name)
+    if rest not in RESTS:
+        raise UnknownNameError("type of what stays in float", rest, RESTS)
     if target.integer is not None:
         raise OptionError(f"--rest has no effect: nothing stays in float on {target.name}")
-    forms = [p for p in recipe.passes if isinstance(p, FORMS)]
-    others = [p for p in recipe.passes if not isinstance(p, FORMS)]
-    return Recipe((*others, StoreFloat16(), *forms), recipe.name)
+    if rest == "int8":
+        if mode != "dynamic":
+            raise OptionError(f"--rest int8 has no effect with --mode {mode}", hint="--rest fp16")
+        kept = [p for p in passes if not isinstance(p, KeepSensitiveWeights)]
+        return Recipe(tuple(kept), recipe.name)
+    forms = [p for p in passes if isinstance(p, FORMS)]
+    others = [p for p in passes if not isinstance(p, (*FORMS, StoreFloat16))]
+    if mode == "dynamic":
+        others = [replace(p, ops=_LINEAR) if isinstance(p, PlanWeights) else p for p in others]
+    if rest == "fp16":
+        others.append(StoreFloat16())
+    else:
+        others = [p for p in others if not isinstance(p, StoreRest)]
+    return Recipe((*others, *forms), recipe.name)
 
 
 def _place(passes: list[Pass], name: str, what: str) -> int:

@@ -24,7 +24,7 @@ _TOGETHER = 8
 """Scales that share one; with blocks of 32 that is the super-block of k-quants."""
 METHODS = ("rtn", "mse", "hqq", "gptq", "awq", "awq+gptq")
 _RANGES = {"rtn": "minmax", "hqq": "hqq"}
-_FORMATS = "int8, int4, int2, float8e4m3fn, float8e5m2 or float4e2m1"
+_FORMATS = "int16, int8, int4, int2, float8e4m3fn, float8e5m2 or float4e2m1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +116,8 @@ def _values(options: WeightOptions) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if options.weights is not None:
         values["weights"] = _format(options.weights)
+        if values["weights"].bits == 16:
+            values["tables"] = values["weights"]
     if options.tables is not None:
         values["tables"] = _format(options.tables)
     block = options.block if options.granularity is None else _block(options)
@@ -132,6 +134,10 @@ def _values(options: WeightOptions) -> dict[str, Any]:
     if options.asymmetric:
         if any(kind.floating for k in ("weights", "tables") if (kind := values.get(k)) is not None):
             raise OptionError("floating-point formats have no zero points", hint="no --asymmetric")
+        if any(
+            kind.bits == 16 for k in ("weights", "tables") if (kind := values.get(k)) is not None
+        ):
+            raise OptionError("16 bits have no use for zero points", hint="no --asymmetric")
         values["symmetric"] = False
     return values
 
@@ -196,6 +202,6 @@ def _block(options: WeightOptions) -> int:
 
 def _format(name: str) -> DType:
     found = number_format(name)
-    if found.bits not in (2, 4, 8):
+    if found.bits not in (2, 4, 8, 16):
         raise OptionError(f"weights cannot be stored as {name}", hint=_FORMATS)
     return found

@@ -91,7 +91,8 @@ Rest = Annotated[
     str | None,
     typer.Option(
         "--rest", metavar="T", rich_help_panel=_MAKE,
-        help="fp16: store what stays in float in half the bytes; it computes as before.",
+        help="How what stays in float is stored: fp16 (half the bytes; it computes as before), "
+        "float32, or in mode dynamic int8.",
     ),
 ]  # fmt: skip
 KeepScales = Annotated[

@@ -20,10 +20,14 @@ _PLAN_FAST = _PLAN.replace("{apply=false}", "")
 _GATED = "keep-gated-depthwise"
 _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
-_EMIT = "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest"
+_EMIT = (
+    "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,narrow-integers"
+)
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
 _PREPARE = _CANONICAL.removesuffix(",measure-shapes")
-_DYNAMIC = "insert-dynamic,insert-dynamic-lstm,store-weights"
+_STORE = "store-weights,narrow-integers"
+_PLAN_DYNAMIC = "plan-dynamic,keep-sensitive-weights,plan-weights"
+_DYNAMIC = f"insert-dynamic,insert-dynamic-lstm,{_STORE},store-float16{{excluded=false}}"
 
 RECIPES: dict[str, str] = {
     "fast": (
@@ -42,17 +46,16 @@ RECIPES: dict[str, str] = {
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
         f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),
-    "dynamic-fast": f"{_PREPARE},plan-dynamic,plan-weights,round-weights,{_DYNAMIC}",
-    "dynamic": f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},{_DYNAMIC}",
-    "weights-fast": f"{_PREPARE},plan-weights,round-weights,store-weights",
+    "dynamic-fast": f"{_PREPARE},{_PLAN_DYNAMIC},round-weights,{_DYNAMIC}",
+    "dynamic": f"{_PREPARE},{_PLAN_DYNAMIC},round-weights{{method=mse,bits=6}},{_DYNAMIC}",
+    "weights-fast": f"{_PREPARE},plan-weights,round-weights,{_STORE}",
     "dynamic-best": (
-        f"{_PREPARE},plan-dynamic,plan-weights,round-weights{{method=mse}},"
+        f"{_PREPARE},{_PLAN_DYNAMIC},round-weights{{method=mse,bits=6}},"
         f"round-weights-second-order,{_DYNAMIC}"
     ),
-    "weights": f"{_PREPARE},plan-weights,round-weights{{method=mse}},store-weights",
+    "weights": f"{_PREPARE},plan-weights,round-weights{{method=mse}},{_STORE}",
     "weights-best": (
-        f"{_PREPARE},plan-weights,round-weights{{method=mse}},round-weights-second-order,"
-        "store-weights"
+        f"{_PREPARE},plan-weights,round-weights{{method=mse}},round-weights-second-order,{_STORE}"
     ),
 }
 """By name, the passes in the syntax of ``Recipe.parse``."""

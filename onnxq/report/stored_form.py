@@ -13,6 +13,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from onnxq.graph import (
     is_constant,
     producer,
     remove_node,
+    replace_uses,
 )
 from onnxq.passes._scope import present
 from onnxq.passes.canonical.raise_opset import RaiseOpset
@@ -34,9 +36,15 @@ from onnxq.quant.nbits import unpack_rows
 from onnxq.targets import get_target
 
 _BLOCKS_OPSET = 21
-_NEEDS = {2: 25, 4: 21, 8: 21}
+_NEEDS = {2: 25, 4: 21, 8: 21, 16: 21}
 """By bits, the first opset whose DequantizeLinear takes blocks of such codes."""
-_CODES = {"int8", "uint8", "int4", "uint4", "int2", "uint2"} | {
+_WIDENED: dict[int, np.dtype[Any]] = {
+    int(onnx.TensorProto.FLOAT): np.dtype(np.float32),
+    int(onnx.TensorProto.INT32): np.dtype(np.int32),
+    int(onnx.TensorProto.INT64): np.dtype(np.int64),
+}
+"""What constants are widened to: floats to floats, integers to integers."""
+_CODES = {"int8", "uint8", "int4", "uint4", "int2", "uint2", "int16"} | {
     f.numpy.name for f in FLOATS.values()
 }
 
@@ -47,15 +55,34 @@ def stores_weights(model: Model) -> bool:
 
 
 def to_dequantize(model: Model) -> None:
-    """Rewrite, in place, all of these forms in the main graph that DequantizeLinear can express."""
+    """Rewrite, in place, all of these forms in the main graph that DequantizeLinear can express.
+
+    Constants that are only widened are read as what they are widened to.
+    """
+    for node in list(model.graph.nodes):
+        if node.op == "Cast" and not model.is_output(node.outputs[0]):
+            _widen(model, node)
     packed = [n for n in model.graph.nodes if n.op == "MatMulNBits"]
-    if packed:
-        opset = max(_NEEDS.get(int(attribute(n, "bits", 4)), 0) for n in packed)
+    opset = max((_NEEDS.get(int(attribute(n, "bits", 4)), 0) for n in packed), default=0)
+    if any(codes.dtype == np.int16 for _, codes, *_ in _sites(model.graph)):
+        opset = max(opset, _NEEDS[16])
+    if opset > model.opset:
         RaiseOpset(opset=opset).run(model, Context(target=get_target("generic")))
     for node in packed:
         _unpack(model, node)
     for found in list(_sites(model.graph)):
         _dequantize(model, *found)
+
+
+def _widen(model: Model, node: gs.Node) -> None:
+    """The constant that the Cast *node* makes, in its place; codes stay codes."""
+    value, kind = constant_value(node.inputs[0]), attribute(node, "to")
+    wide = _WIDENED.get(int(kind)) if value is not None else None
+    if value is None or wide is None or value.dtype.kind not in wide.kind.replace("i", "iu"):
+        return
+    constant = gs.Constant(model.unique_name(f"{node.outputs[0].name}__value"), value.astype(wide))
+    replace_uses(model, node.outputs[0], constant)
+    remove_node(model, node)
 
 
 def _dequantize(
@@ -175,6 +202,9 @@ def _scale(tensor: gs.Tensor) -> NDArray[Any] | None:
     above = producer(tensor)
     if above is None:
         return constant_value(tensor)
+    if above.op == "Cast":
+        stored = constant_value(above.inputs[0])
+        return None if stored is None or stored.dtype.kind != "f" else stored.astype(np.float32)
     if above.op == "Reshape":
         inner, shape = _scale(above.inputs[0]), constant_value(above.inputs[1])
         return None if inner is None or shape is None else inner.reshape(shape.tolist())

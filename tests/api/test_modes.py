@@ -70,6 +70,19 @@ def test_bits_blocks_and_zero_points() -> None:
     assert blocks["w"].scale.shape == (3, 64)
 
 
+@pytest.mark.parametrize(("target", "block", "opset"), [("x86", 0, 13), ("generic", 32, 21)])
+def test_sixteen_bits_are_next_to_exact(target: str, block: int, opset: int) -> None:
+    data = random_feeds(parse(MLP), 20)
+    result = onnxq.quantize(
+        parse(MLP), mode="weights", weights="int16", block=block, data=data, target=target
+    )
+    assert result.model.opset == opset
+    assert {e["precision"] for e in result.report["layers"]} == {"float × int16"}
+    assert result.report["summary"]["outputs"][0]["sqnr_db"] > 80
+    with pytest.raises(OptionError, match="no use for zero points"):
+        onnxq.quantize(parse(MLP), mode="weights", weights="int16", asymmetric=True)
+
+
 def test_formats_of_other_runtimes_are_written_and_said() -> None:
     result = onnxq.quantize(parse(MLP), mode="weights", weights="float4", block=16,
                             target="generic")  # fmt: skip

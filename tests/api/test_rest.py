@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 import onnxq
@@ -41,7 +42,36 @@ def test_half_the_bytes_and_the_same_function(options: dict[str, Any]) -> None:
     assert np.abs(one - two).max() < 0.01 * np.abs(one).max()
 
 
+STRICT = (
+    "name-nodes,plan-dynamic,keep-sensitive-weights{percent=20},plan-weights,round-weights,"
+    "insert-dynamic,store-weights,store-float16{excluded=false}"
+)
+MIXED = """g (float[N,1,12,12] x) => (float[N,2] y) <float[80,1,5,5] k, float[5120,2] w, float[2] b>
+    { [conv] a = Conv (x, k)  [flat] f = Flatten (a)  [full] y = Gemm (f, w, b) }"""
+
+
+def test_rest_of_mode_dynamic() -> None:
+    def kinds(**options: Any) -> tuple[set[str], set[str]]:
+        """Types of what the constants of the Conv and the Gemm are stored in."""
+        result = onnxq.quantize(parse(MIXED), mode="dynamic", target="x86-vnni", **options)
+        stored = {
+            t.name: np.dtype(t.dtype).name
+            for t in result.model.tensors().values()
+            if isinstance(t, gs.Constant) and np.prod(t.shape) > 1000
+        }
+        return tuple({v for n, v in stored.items() if n[0] == name} for name in "kw")  # type: ignore[return-value]
+
+    assert kinds() == ({"int8"}, {"int8"})
+    assert kinds(rest="int8") == ({"int8"}, {"int8"})
+    assert kinds(rest="fp16") == ({"float16"}, {"int8"})
+    assert kinds(rest="float32") == ({"float32"}, {"int8"})
+    assert kinds(exclude=("conv",)) == ({"float32"}, {"int8"})
+    assert kinds(recipe=STRICT) == ({"float16"}, {"int8"})
+
+
 def test_refusals() -> None:
+    with pytest.raises(OptionError, match="--rest int8 has no effect"):
+        onnxq.quantize(SOURCE, data=DATA, rest="int8")
     with pytest.raises(UnknownNameError, match="fp8"):
         onnxq.quantize(SOURCE, data=DATA, rest="fp8")
     with pytest.raises(OptionError, match="nothing stays in float"):

@@ -17,6 +17,8 @@ from onnxq.pipeline import Context
 from onnxq.quant.blocks import Blocks
 
 _FLOAT = int(onnx.TensorProto.FLOAT)
+_PRODUCT_BITS = 8
+"""The widest codes that ONNX Runtime has a product for; wider ones are better converted at load."""
 
 
 class WeightWriter:
@@ -52,9 +54,10 @@ class WeightWriter:
         ):
             return
         large = 4 * int(np.prod(weight.shape)) >= self.threshold
-        if op == "Gather" and large and blocks.count == 1 and blocks.dtype.bits == 8:
+        if op == "Gather" and large and blocks.count == 1 and blocks.dtype.bits >= 8:
             self._gather(node, weight, blocks)
             return
+        large &= blocks.dtype.bits <= _PRODUCT_BITS
         plain = op == "Gemm" and not attribute(node, "transA", 0) and blocks.nested is None
         if plain and large and folds:
             self._product(node, weight, blocks)

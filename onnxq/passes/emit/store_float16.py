@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import onnx
-import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
-from onnxq.graph import Model, constant_value, consumers, insert_node, replace_input
-from onnxq.passes._scope import Scope, is_standard
+from onnxq.graph import Model, constant_value, consumers
+from onnxq.passes.emit._widened import Widener, excluded_exactly
 from onnxq.pipeline import Context, Pass, Stage
 
 _HALF = float(np.finfo(np.float16).max)
@@ -25,7 +24,7 @@ class StoreFloat16(Pass):
 
     What it does
         Every float32 constant of ``least`` values or more that operators of ONNX read becomes
-        float16, with a Cast to float32 behind it. Scales of codes stay as they are.
+        float16, with a Cast to float32 behind it. What DequantizeLinear reads stays as it is.
 
     Why
         Layers that stay in float (excluded, or with no integer kernel), tables and biases are
@@ -48,6 +47,7 @@ class StoreFloat16(Pass):
 
     Attributes:
         least: smaller constants stay as they are.
+        excluded: whether those of excluded nodes are stored so, too.
     """
 
     name: ClassVar[str] = "store-float16"
@@ -55,46 +55,31 @@ class StoreFloat16(Pass):
     preserves: ClassVar[float | None] = 2e-2
 
     least: int = 64
+    excluded: bool = True
 
     def run(self, model: Model, ctx: Context) -> None:
-        scope = Scope(model)
-        seen: set[int] = set()
-        for node in list(model.nodes()):
-            for tensor in list(node.inputs):
-                if id(tensor) in seen or not isinstance(tensor, gs.Constant):
-                    continue
-                seen.add(id(tensor))
-                if tensor.dtype == np.float32 and int(np.prod(tensor.shape)) >= self.least:
-                    self._store(scope, tensor, ctx)
+        widener = Widener(model)
+        left = frozenset() if self.excluded else excluded_exactly(ctx)
+        for tensor in widener.constants(left):
+            if tensor.dtype != np.float32 or int(np.prod(tensor.shape)) < self.least:
+                continue
+            if any(node.op in _CODES for node, _ in consumers(tensor)):
+                continue
+            value = constant_value(tensor)
+            assert value is not None, tensor.name
+            reason = widener.cannot(tensor) or _why_not(value)
+            if reason:
+                ctx.decline(tensor.name, reason)
+            else:
+                widener.store(tensor, value.astype(np.float16), "half")
 
-    def _store(self, scope: Scope, tensor: gs.Constant, ctx: Context) -> None:
-        readers = consumers(tensor)
-        if any(node.op in _CODES or not is_standard(node) for node, _ in readers):
-            return
-        homes = {id(scope.graph(node)) for node, _ in readers}
-        value = constant_value(tensor)
-        assert value is not None, tensor.name
-        largest = float(np.abs(value).max())
-        reason = ""
-        if len(homes) != 1 or scope.is_output(tensor):
-            reason = "a graph and a sub-graph read it"
-        elif not largest <= _HALF:
-            reason = f"a value of {largest:.3g} is beyond float16"
-        else:
-            half = value.astype(np.float16)
-            loss = np.linalg.norm(half.astype(np.float32) - value)
-            if loss > _LOSS * np.linalg.norm(value):
-                reason = f"values of up to {largest:.3g} lose digits in float16"
-        if reason:
-            ctx.decline(tensor.name, reason)
-            return
-        model, first = scope.model, readers[0][0]
-        stored = gs.Constant(model.unique_name(f"{tensor.name}__half"), half)
-        wide = gs.Variable(model.unique_name(f"{tensor.name}__wide"), np.float32, tensor.shape)
-        name = model.unique_name(f"{tensor.name}__widen")
-        insert_node(
-            model, "Cast", [stored], [wide], {"to": onnx.TensorProto.FLOAT}, name=name,
-            graph=scope.graph(first),
-        )  # fmt: skip
-        for node, index in readers:
-            replace_input(node, index, wide)
+
+def _why_not(value: NDArray[np.float32]) -> str:
+    """Why float16 cannot hold *value*; empty where it can."""
+    largest = float(np.abs(value).max())
+    if not largest <= _HALF:
+        return f"a value of {largest:.3g} is beyond float16"
+    loss = np.linalg.norm(value.astype(np.float16).astype(np.float32) - value)
+    if loss > _LOSS * np.linalg.norm(value):
+        return f"values of up to {largest:.3g} lose digits in float16"
+    return ""

@@ -31,12 +31,12 @@ def stored_spec(kind: DType, run: PerBlock, target: Target, *, symmetric: bool) 
 
     Integers without a zero point are signed, others unsigned. Where *target* takes scales below
     zero, the code that has no counterpart stands for the side that reaches further: 4 bits have
-    -8 … 7, 2 bits -2 … 1. Bytes do without that code.
+    -8 … 7, 2 bits -2 … 1. Wider codes do without that one.
     """
     if kind.floating:
         return QuantSpec(dtype=kind, granularity=run, symmetric=True)
     chosen = dtype(f"int{kind.bits}" if symmetric else f"uint{kind.bits}")
-    wide = chosen.bits == 8
+    wide = chosen.bits >= 8
     return QuantSpec(
         dtype=chosen, granularity=run, symmetric=symmetric, narrow_range=wide and symmetric,
         signed_scale=symmetric and not wide and target.signed_scales,

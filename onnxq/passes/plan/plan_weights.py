@@ -9,7 +9,7 @@ from onnxq.errors import OptionError
 from onnxq.graph import Model
 from onnxq.passes.plan._weights import candidates, size_of, stored_spec
 from onnxq.pipeline import Context, NodePlan, Pass, Stage
-from onnxq.pipeline.weight_sites import STORED, run_of
+from onnxq.pipeline.weight_sites import SITES, STORED, run_of
 from onnxq.quant import INT8, DType
 
 
@@ -51,6 +51,7 @@ class PlanWeights(Pass):
         tables: format of the tables of Gather.
         symmetric: whether the zero point is 0.
         min_values: smallest weight.
+        ops: operator types whose weights are stored.
         nested: how many blocks share a scale of their scales, which are stored as int8 then; 0
             for scales in float32. Fewer do where a row has no such number of blocks.
     """
@@ -65,6 +66,7 @@ class PlanWeights(Pass):
     symmetric: bool = True
     min_values: int = 256
     nested: int = 0
+    ops: tuple[str, ...] = tuple(SITES)
 
     def __post_init__(self) -> None:
         if self.block and (self.block < 16 or self.block & (self.block - 1)):
@@ -75,9 +77,12 @@ class PlanWeights(Pass):
             )
         if self.nested and not self.block:
             raise OptionError("plan-weights: scales of whole rows share no scale", hint="block=32")
+        unknown = [op for op in self.ops if op not in SITES]
+        if unknown:
+            raise OptionError(f"plan-weights: {unknown[0]} keeps no weights", hint=", ".join(SITES))
 
     def run(self, model: Model, ctx: Context) -> None:
-        for node in candidates(model, ctx):
+        for node in (n for n in candidates(model, ctx) if n.op in self.ops):
             found = []
             for index in range(len(node.inputs)):
                 run = run_of(node, index)
