@@ -20,6 +20,7 @@ from onnxq.report.bench.run import demand as demand_speed
 from onnxq.report.build import result_name
 from onnxq.report.coverage.cpus import is_cpu
 from onnxq.report.isolated import Arithmetic
+from onnxq.report.layers import FLOATS
 from onnxq.report.lint.run import lint
 from onnxq.report.lint.runtimes import RUNTIMES, Runtime
 from onnxq.report.measure import Errors, measure
@@ -71,7 +72,9 @@ def measured(
             continue
         name = results[node.name] = result_name(node, planned)
         if planned.outputs and f"{name}__q" in names and name in ctx.qparams:
-            codes[name] = (f"{name}__q", ctx.qparams[name])
+            found = ctx.qparams[name]
+            # sessions hand out no floats of 8 bits: the real values instead
+            codes[name] = (name, FLOATS) if found.dtype.floating else (f"{name}__q", found)
     ends = (*work.graph.inputs, *work.graph.outputs)
     boundary = {t.name: ctx.qparams[t.name] for t in ends if t.name in ctx.qparams}
     through = {

@@ -11,7 +11,7 @@ from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.passes.plan.set_precision import SetPrecision
 from onnxq.pipeline import Recipe
-from onnxq.quant import DType, PerTensor, dtype
+from onnxq.quant import DType, PerTensor, dtype, number_format
 from onnxq.runtime.versions import reads
 from onnxq.targets import Target
 
@@ -56,13 +56,17 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
         return _for_weights(stored, target)
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
     formats = {
-        dtype(plan.weights or target.weights.dtype),
-        dtype(plan.activations or target.activations.dtype),
+        number_format(plan.weights or target.weights.dtype),
+        number_format(plan.activations or target.activations.dtype),
     }
     chosen = {e for p in recipe.passes if isinstance(p, SetPrecision) for e in p.layers}
     if any(entry.endswith("=4") for entry in chosen):
         formats.add(dtype("int4" if target.weights.dtype.signed else "uint4"))
-    least = {one: 25 if one.bits == 2 else 21 for one in formats if one.storage not in _BYTES}
+    least = {
+        one: _opset_of(one) if one.floating else 25 if one.bits == 2 else 21
+        for one in formats
+        if one.storage not in _BYTES
+    }
     if least:
         most = max(least, key=lambda one: (least[one], one.name))
         return least[most], f"{most} needs opset {least[most]}"

@@ -14,6 +14,7 @@ from onnxq.api.bodies import PASSED_ON, Inside
 from onnxq.api.calibration import Calibration
 from onnxq.api.costs import costs_from, costs_in
 from onnxq.api.finish import demand
+from onnxq.api.floats import with_floats
 from onnxq.api.legal import check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import recipe_of, refuse, standard_only
@@ -186,7 +187,8 @@ def quantize(
             costs=costs_from(costs, profile, progress),
         )  # fmt: skip
         check_format(format, profile)
-        steps = legalized(change(Recipe.resolve(recipe), changes), profile)
+        steps = with_floats(change(Recipe.resolve(recipe), changes), profile, format)
+        steps = legalized(steps, profile)
         steps = trained.with_trained(steps, calibrates=not untaught) if keep_scales else steps
         if data_free:
             steps, left_out = without_data(steps, calibration)

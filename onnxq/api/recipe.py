@@ -24,7 +24,7 @@ from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
-from onnxq.quant import dtype
+from onnxq.quant import number_format
 from onnxq.quant.nonuniform import NONUNIFORM
 from onnxq.quant.ranges import RANGE_METHODS
 from onnxq.targets import Target
@@ -58,7 +58,7 @@ class Changes:
             raise UnknownNameError("calibration method", self.calibration, methods)
         for name in (self.weights, self.activations):
             if name is not None and not (name == self.weights and name in NONUNIFORM):
-                dtype(name)
+                number_format(name)
         if str(self.granularity).startswith("block"):
             raise OptionError(
                 f"granularity '{self.granularity}' in mode static",

@@ -14,6 +14,7 @@ from onnxq.api.costs import said
 from onnxq.api.coverage import add_coverage, look, note, warn_of_taken_back
 from onnxq.api.coverage import notes as portability
 from onnxq.api.finish import describe, measured, versions, warn
+from onnxq.api.floats import warn_of_floats
 from onnxq.api.legal import as_it_runs
 from onnxq.api.recipe import first_plan
 from onnxq.api.result import Result
@@ -76,6 +77,7 @@ def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
         made = replace(made, found=found)
     run.finish(made.ctx)
     warn_of_taken_back(made.ctx, made.loose)
+    warn_of_floats(made.ctx)
     call.progress.stage("report")
     # the form that runs: integers alone, where the target has nothing else
     runs = made.work if call.profile.integer is None else as_it_runs(made.qdq, made.ctx)

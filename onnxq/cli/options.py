@@ -141,7 +141,9 @@ Weights = Annotated[
 ]
 Activations = Annotated[
     str | None,
-    typer.Option(metavar="D", help="Format of activations: uint8, …", rich_help_panel=_MAKE),
+    typer.Option(
+        metavar="D", help="Format of activations: uint8, int16, float8, …", rich_help_panel=_MAKE
+    ),
 ]
 Format = Annotated[
     Literal["qdq", "qdq-float", "qoperator", "simulate"],

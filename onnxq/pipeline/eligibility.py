@@ -162,6 +162,11 @@ def absorbed(node: gs.Node, rule: OpRule, outputs: set[int], ctx: Context) -> Ab
         result = Absorption(user.outputs[0], (*result.nodes, user), joined)
 
 
+def integer_bias(ctx: Context) -> bool:
+    """Whether biases become int32: beside floating-point numbers they stay in float."""
+    return ctx.target.quantized_bias and not ctx.plan.floating
+
+
 def added_bias(node: gs.Node, outputs: set[int], ctx: Context) -> tuple[gs.Node, int] | None:
     """The Add that alone reads *node*, a MatMul, and the index of the vector that it adds.
 
@@ -172,7 +177,7 @@ def added_bias(node: gs.Node, outputs: set[int], ctx: Context) -> tuple[gs.Node,
     if node.op != "MatMul" or len(users) != 1 or id(node.outputs[0]) in outputs:
         return None
     user, index = users[0]
-    if user.op != "Add" or user.name in ctx.plan.excluded or not ctx.target.quantized_bias:
+    if user.op != "Add" or user.name in ctx.plan.excluded or not integer_bias(ctx):
         return None
     bias, weight = user.inputs[1 - index], node.inputs[1]
     shape = tuple(bias.shape) if is_constant(bias) else ()

@@ -14,11 +14,21 @@ from onnxq.pipeline.eligibility import (
     absorbed,
     added_bias,
     gate_floors,
+    integer_bias,
     read_through,
     why_not,
 )
 from onnxq.pipeline.plan import NodePlan
-from onnxq.quant import Derived, PerAxis, PerTensor, QuantSpec, Shared, dtype, in_bytes
+from onnxq.quant import (
+    Derived,
+    DType,
+    PerAxis,
+    PerTensor,
+    QuantSpec,
+    Shared,
+    in_bytes,
+    number_format,
+)
 from onnxq.targets import OpRule, Role
 
 
@@ -70,7 +80,7 @@ def _plan(
     if rule.weight is not None:
         tensors[node.inputs[rule.weight].name] = weight_spec(node, rule, ctx)
         inputs = (*inputs, rule.weight)
-    if rule.bias is not None and _present(node, rule.bias) and ctx.target.quantized_bias:
+    if rule.bias is not None and _present(node, rule.bias) and integer_bias(ctx):
         x, w = node.inputs[inputs[0]].name, node.inputs[rule.weight or 1].name
         tensors[node.inputs[rule.bias].name] = Derived((x, w))
         inputs = (*inputs, rule.bias)
@@ -132,7 +142,14 @@ def activation_spec(ctx: Context) -> QuantSpec:
     """The spec of activations that nothing else is known of."""
     if ctx.plan.activations is None:
         return ctx.target.activations
-    return replace(ctx.target.activations, dtype=in_bytes(dtype(ctx.plan.activations)))
+    return _in_format(ctx.target.activations, in_bytes(number_format(ctx.plan.activations)))
+
+
+def _in_format(spec: QuantSpec, kind: DType) -> QuantSpec:
+    """*spec* in the format *kind*: a floating-point one has no zero points, nor pairs of codes."""
+    if kind.floating:
+        return replace(spec, dtype=kind, symmetric=True, narrow_range=False, pair_sum_limit=None)
+    return replace(spec, dtype=kind)
 
 
 def weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
@@ -141,9 +158,9 @@ def weight_spec(node: gs.Node, rule: OpRule, ctx: Context) -> QuantSpec:
     bits = ctx.plan.precisions.get(node.name)
     asked = ctx.plan.weights if bits is None else f"{'u' * (not spec.dtype.signed)}int{bits}"
     if asked is not None:
-        chosen = dtype(asked)
+        chosen = number_format(asked)
         limit = spec.pair_sum_limit if chosen == spec.dtype else None
-        spec = replace(spec, dtype=chosen, pair_sum_limit=limit)
+        spec = _in_format(replace(spec, pair_sum_limit=limit), chosen)
     per_channel = isinstance(spec.granularity, PerAxis)
     if ctx.plan.granularity is not None:
         per_channel = ctx.plan.granularity == "channel"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onnxq.quant import TensorPlan
+from onnxq.quant import TensorPlan, number_format
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,12 @@ class QuantPlan:
     weights: str | None = None
     activations: str | None = None
     granularity: str | None = None
+
+    @property
+    def floating(self) -> bool:
+        """Whether weights or activations become floating-point numbers of few bits."""
+        asked = (self.weights, self.activations)
+        return any(number_format(kind).floating for kind in asked if kind is not None)
 
     @property
     def one_scale(self) -> bool:

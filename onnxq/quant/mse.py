@@ -64,8 +64,11 @@ def range_errors(
         part = slice(i, i + step)
         s = scale[part, None]
         codes = x / s
-        np.rint(codes, out=codes)
+        if not spec.dtype.floating:
+            np.rint(codes, out=codes)
         np.clip(codes, lowest[part, None], highest[part, None], out=codes)
+        if spec.dtype.floating:
+            codes = codes.astype(spec.dtype.numpy).astype(np.float32)
         codes *= s
         if through is None:
             codes -= x

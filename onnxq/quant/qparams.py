@@ -23,7 +23,7 @@ class QParams:
     Attributes:
         scale: float32, shape [] (one for the tensor) or [C] (one for each index of *axis*).
         zero_point: int64, the shape of *scale*.
-        dtype: the integer format.
+        dtype: the number format.
         axis: the axis that *scale* runs along; None where scale is a scalar.
         narrow_range: whether the most negative code of the format is not in use.
         codes: smallest and largest code in use, where narrower than the format.
@@ -61,9 +61,12 @@ class QParams:
     def quantize(self, x: NDArray[Any]) -> NDArray[Any]:
         """Codes of *x* (any shape), in the format's numpy dtype; nearest, ties to even."""
         scale, zero = self.along(x.ndim)
+        if self.dtype.floating:
+            codes: NDArray[Any] = np.asarray(x.astype(np.float32, copy=False) / scale, np.float32)
+            return np.clip(codes, self.qmin, self.qmax, out=codes).astype(self.dtype.numpy)
         # what float32 cannot hold exactly lies far beyond the codes of up to 16 bits
         wide = np.float32 if self.dtype.bits <= 16 else np.float64
-        codes: NDArray[Any] = np.asarray(np.rint(x.astype(np.float32, copy=False) / scale), wide)
+        codes = np.asarray(np.rint(x.astype(np.float32, copy=False) / scale), wide)
         codes = np.asarray(codes + zero.astype(wide))
         np.clip(codes, self.qmin, self.qmax, out=codes)
         return codes.astype(self.dtype.numpy)

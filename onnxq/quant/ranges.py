@@ -92,6 +92,11 @@ def choose_range(
         return 0.0, 0.0
     if method == "percentile":
         return percentile(state, options.percentile)
+    if method == "entropy" and spec.dtype.floating:
+        raise OptionError(
+            f"calibration 'entropy' is for even steps, which {spec.dtype} has not",
+            hint="--calibration mse",
+        )
     if method == "entropy":
         return entropy_range(state, spec)
     return mse_range(state, spec, options.norm)

@@ -16,6 +16,8 @@ from onnxq.runtime.session import Session
 from onnxq.runtime.taps import PREFIX, computed, drop_outputs
 from onnxq.runtime.types import element_types, inferred
 
+_NO_SHAPE = (TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2)
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -34,7 +36,8 @@ def probe(model: Model, feed: Mapping[str, NDArray[Any]]) -> dict[str, TensorInf
     """Type and shape of each tensor of the main graph, by name, from one run on *feed*.
 
     Inputs are included, constants are not. Shapes are taken inside the run (operator Shape), so
-    that no value leaves it. What is no tensor (sequences, optionals, maps) is left out.
+    that no value leaves it. What is no tensor (sequences, optionals, maps) is left out, and so are
+    codes of float8, of which ONNX Runtime knows no shapes.
 
     Raises:
         UnsupportedModelError, DataError: ONNX Runtime cannot load the model, or run the sample.
@@ -44,7 +47,7 @@ def probe(model: Model, feed: Mapping[str, NDArray[Any]]) -> dict[str, TensorInf
     not_tensors = {n for n, t in inferred(proto).items() if t.WhichOneof("value") != "tensor_type"}
     names = [n for n in names if n not in not_tensors]
     kinds = element_types(proto, names)
-    names = [n for n in names if kinds[n]]
+    names = [n for n in names if kinds[n] and kinds[n] not in _NO_SHAPE]
     taps = {n: f"{PREFIX}shape__{n}" for n in names}
     for name, tap in taps.items():
         proto.graph.node.append(helper.make_node("Shape", [name], [tap], tap))

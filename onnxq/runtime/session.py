@@ -25,6 +25,7 @@ from onnxq.runtime.providers import Provider, resolve
 Feed = Mapping[str, NDArray[Any]]
 Source: TypeAlias = Model | onnx.ModelProto | bytes | str | PathLike[str]
 
+_FLOAT8 = (onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E5M2)
 #: Protobuf cannot serialize more; a larger model goes to ONNX Runtime as a file.
 LARGEST_MESSAGE = (1 << 31) - (1 << 26)
 
@@ -63,7 +64,9 @@ class Session:
         spin: whether its threads wait busily for the next operator. It is faster when nothing
             else runs, as when latency is measured; it takes the CPU from numpy's work in between.
         qdq: whether QuantizeLinear, operator, DequantizeLinear become integer kernels. Where not,
-            each node computes what ONNX says: exact integers, no saturation.
+            each node computes what ONNX says: exact integers, no saturation. So it is anyway where
+            a model or message quantizes to float8: fusions make invalid nodes of that, and take
+            a Relu in front of it away, as if codes had no sign (seen in 1.31).
         plan_memory: whether places of tensors are planned ahead, which takes time that grows with
             the square of the number of nodes, and holds the memory between runs.
         int8: whether kernels for int8 activations are there, as on Arm; where not, they become
@@ -92,6 +95,8 @@ class Session:
         options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.enable_mem_reuse = options.enable_mem_pattern = plan_memory
+        basic = _holds_float8(model)
+        qdq = qdq and not basic
         options.add_session_config_entry("session.disable_quant_qdq", str(int(not qdq)))
         if spin:  # but not between runs, when another session may be at work
             options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -103,9 +108,8 @@ class Session:
         if threads is not None:
             options.intra_op_num_threads = threads
         level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-        )
+        most = level.ORT_ENABLE_BASIC if basic else level.ORT_ENABLE_ALL
+        options.graph_optimization_level = most if optimize else level.ORT_DISABLE_ALL
         if optimized_path is not None:
             options.optimized_model_filepath = str(optimized_path)
         self._quiet = ort.RunOptions()
@@ -167,6 +171,18 @@ class Session:
     def end_profile(self) -> Path:
         """Stop profiling; the file that has what nodes took."""
         return Path(self._session.end_profiling())
+
+
+def _holds_float8(model: Source) -> bool:
+    """Whether *model*, where it is no file, has codes of float8 beside a QuantizeLinear."""
+    if isinstance(model, onnx.ModelProto):
+        stored = any(t.data_type in _FLOAT8 for t in model.graph.initializer)
+        return stored and any(n.op_type == "QuantizeLinear" for n in model.graph.node)
+    if isinstance(model, Model):
+        nodes = [n for n in model.graph.nodes if n.op in ("QuantizeLinear", "DequantizeLinear")]
+        stored = any(str(t.dtype).startswith("float8") for n in nodes for t in n.inputs[2:])
+        return stored and any(n.op == "QuantizeLinear" for n in nodes)
+    return False
 
 
 def _refused(feed: Feed, error: Exception) -> DataError:

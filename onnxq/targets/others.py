@@ -32,6 +32,7 @@ TENSORRT = Target(
     max_opset=23,
     quantized_bias=False,
     removes_absorbed=False,
+    floats=("float8e4m3fn",),
     lacks={"4": "TensorRT reads weights of 4 bits in blocks alone, and computes them in float"},
 )
 OPENVINO = replace(
@@ -61,4 +62,5 @@ GENERIC = replace(
     signed_scales=False,
     domains=(),
     pads_codes=True,
+    floats=("float8e4m3fn", "float8e5m2"),
 )

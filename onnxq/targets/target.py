@@ -123,6 +123,7 @@ class Target:
             DequantizeLinear and QuantizeLinear to integers of its own.
         pads_codes: a runtime of it moves a Pad in front of DequantizeLinear and puts in the code 0,
             so that signed tensors that are padded need a zero point of 0.
+        floats: floating-point formats of few bits that activations and weights may have.
         lacks: by precision (see ``PRECISIONS``), why a layer cannot have it.
     """
 
@@ -143,4 +144,5 @@ class Target:
     clips_codes: bool = False
     rounds_float_weights: bool = False
     pads_codes: bool = False
+    floats: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)

@@ -202,7 +202,8 @@ class _Writer:
         self, source: gs.Tensor, q: QParams, name: str, like: gs.Tensor, *, clip: bool = True
     ) -> gs.Variable:
         """The codes of *source*, clipped where fewer are in use than the type has."""
-        clip &= q.codes is not None or DTYPES[q.dtype.storage].bits != q.dtype.bits
+        narrow = not q.dtype.floating and DTYPES[q.dtype.storage].bits != q.dtype.bits
+        clip &= q.codes is not None or narrow
         of_codes = (
             clip and q.dtype.storage in ("int8", "uint8") and self.model.opset >= 12
             and self.ctx.target.clips_codes

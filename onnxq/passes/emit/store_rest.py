@@ -12,7 +12,7 @@ from onnxq.passes.emit._weight_writer import WeightWriter
 from onnxq.passes.plan._weights import candidates, size_of, stored_spec
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.weight_sites import SITES, run_of
-from onnxq.quant import INT8, DType, dtype
+from onnxq.quant import INT8, DType, dtype, number_format
 from onnxq.quant.blocks import block_params
 
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -65,7 +65,7 @@ class StoreRest(Pass):
     def run(self, model: Model, ctx: Context) -> None:
         writer = WeightWriter(model, ctx, 1 << 62, False, 0)
         asked = ctx.plan.weights
-        kind = dtype("int16") if asked is not None and dtype(asked).bits == 16 else INT8
+        kind = dtype("int16") if asked is not None and number_format(asked).bits == 16 else INT8
         for node in candidates(model, ctx):
             sites = [(i, run) for i in range(len(node.inputs)) if (run := run_of(node, i))]
             if node.op not in self.ops or not sites:

@@ -18,7 +18,7 @@ from onnxq.passes.equalize._ends import Reader, rows_of
 from onnxq.passes.equalize._guard import by_channel, settle
 from onnxq.passes.equalize._tensor_layers import choose, inputs
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import dtype
+from onnxq.quant import number_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,7 @@ class EqualizeCrossLayer(Pass):
             size = ctx.statistics.get(r.tensor.name, PartedExtremes(r.axis)).fitted
             np.maximum.at(own, block.where(r.ids[mine]), size[mine])
             ranges.append(own)
-        kind = dtype(ctx.plan.weights) if ctx.plan.weights else ctx.target.weights.dtype
+        kind = number_format(ctx.plan.weights) if ctx.plan.weights else ctx.target.weights.dtype
         readings = [_reading(reader, block, kind.qmax) for reader in block.readers]
         return balance(ranges, readings, limit)
 

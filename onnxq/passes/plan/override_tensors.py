@@ -15,7 +15,7 @@ import numpy as np
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import Fixed, PerAxis, PerTensor, QuantSpec, dtype
+from onnxq.quant import Fixed, PerAxis, PerTensor, QuantSpec, number_format
 from onnxq.quant.choose import qparams_from_range
 from onnxq.quant.encodings import Encoding, read_encodings
 
@@ -159,7 +159,9 @@ def _changed(spec: QuantSpec, table: Mapping[str, Any], where: str) -> QuantSpec
         k: bool(table[k]) for k in ("symmetric", "narrow_range") if k in table
     }
     if "dtype" in table:
-        changes["dtype"] = dtype(str(table["dtype"]))
+        changes["dtype"] = kind = number_format(str(table["dtype"]))
+        if kind.floating:
+            changes |= {"symmetric": True, "narrow_range": False}
     if "granularity" in table:
         kind = table["granularity"]
         if kind not in ("tensor", "channel"):
