@@ -63,7 +63,7 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     if any(entry.endswith("=4") for entry in chosen):
         formats.add(dtype("int4" if target.weights.dtype.signed else "uint4"))
     least = {
-        one: _opset_of(one) if one.floating else 25 if one.bits == 2 else 21
+        one: _opset_of(one, target) if one.floating else 25 if one.bits == 2 else 21
         for one in formats
         if one.storage not in _BYTES
     }
@@ -111,7 +111,7 @@ def keep_to(recipe: Recipe, model: Model, target: Target, limits: Limits, asked:
         )
     needed, why = needed_opset(recipe, target)
     if needed > limits.opset:
-        hint = "int8 and uint8" if needed >= 21 else "--granularity tensor (less accurate)"
+        hint = "int8 and uint8" if needed > 13 else "--granularity tensor (less accurate)"
         raise OptionError(f"{why}, but {limits.why} allows {limits.opset}", hint=hint)
     opset = max(needed, min(target.opset, limits.opset)) if asked else max(needed, target.opset)
     passes = tuple(
