@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from onnxq.errors import OptionError, UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.passes.canonical.raise_opset import RaiseOpset
+from onnxq.passes.plan.override_tensors import OverrideTensors, given_formats
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.passes.plan.set_precision import SetPrecision
@@ -59,6 +60,8 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
         number_format(plan.weights or target.weights.dtype),
         number_format(plan.activations or target.activations.dtype),
     }
+    for one in recipe.passes:
+        formats |= given_formats(one.file) if isinstance(one, OverrideTensors) else set()
     chosen = {e for p in recipe.passes if isinstance(p, SetPrecision) for e in p.layers}
     if any(entry.endswith("=4") for entry in chosen):
         formats.add(dtype("int4" if target.weights.dtype.signed else "uint4"))

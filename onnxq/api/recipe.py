@@ -147,7 +147,8 @@ def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
         return ()
     try:
         found = json.loads(Path(report).read_text(encoding="utf-8"))
-        names = tuple(str(entry["node"]) for entry in found["recommendation"])
+        advice = found["recommendation"]
+        names = tuple(str(e["node"]) for e in advice if e.get("action", "float") == "float")
     except OSError as error:
         raise OptionError(f"report '{report}' cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

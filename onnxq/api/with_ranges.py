@@ -24,6 +24,7 @@ from onnxq.api.states import add_states
 from onnxq.api.without_ranges import Call
 from onnxq.graph import Model
 from onnxq.pipeline import Context
+from onnxq.quant import Shared
 from onnxq.report.advise import advise
 from onnxq.report.build import Facts, build
 from onnxq.report.spread import Spread
@@ -144,6 +145,16 @@ def _report(
     report = build(made.original, ctx, errors, facts)
     if call.detail == "full" and errors.isolated is not None and ctx.plan.nodes:
         advise(report, errors.isolated, kept, effort=call.effort, providers=call.providers)
+    for entry in report["recommendation"]:
+        if "tensors" in entry:  # those that have a format of their own
+            entry["tensors"] = list(dict.fromkeys(_root(n, ctx) for n in entry["tensors"]))
     planned = add_bodies(report, inner, made.found.coverage)
     add_coverage(report, made.found, ctx, planned)
     return report
+
+
+def _root(name: str, ctx: Context) -> str:
+    """The tensor whose scale and format the tensor *name* shares."""
+    while isinstance(spec := ctx.plan.tensors.get(name), Shared):
+        name = spec.with_
+    return name

@@ -12,10 +12,11 @@ from onnxq.errors import DataError, UnsupportedModelError
 from onnxq.report.entries import finite
 from onnxq.report.isolated import Isolated
 from onnxq.report.outcome import Effect
-from onnxq.report.recommend import Advice, Recommender
+from onnxq.report.recommend import Advice, Recommender, Step
 from onnxq.report.sensitivity import Clock, Metric, Sensitivity
 from onnxq.report.spread import Spread, enough
 from onnxq.runtime.providers import Provider
+from onnxq.targets import TARGETS
 
 #: Layers of a model from which nothing is measured here, and bytes of constants likewise.
 LAYERS, BYTES = 1500, 1 << 29
@@ -33,6 +34,12 @@ _EIGHT_BITS = ("x86", "arm")
 _WHY_FLOAT = (
     "layers are recommended to be kept in float and not to be raised to 16 bit: ONNX Runtime's "
     "integer kernels on processors take activations of 8 bits alone"
+)
+
+
+_WHY_WIDER = (
+    "'raise to 16 bits' was measured in float, which is about the same: --overrides FILE.toml with "
+    'dtype = "int16" for each of the tensors that --json lists there, or --activations int16'
 )
 
 
@@ -160,10 +167,27 @@ def _advise(
             reached, sensitivity.whole.sqnr_db
         )]  # fmt: skip
         return
-    if advice.steps and str(report.get("target", "")).startswith(_EIGHT_BITS):
-        note(report, _WHY_FLOAT)
+    _explain(report, advice)
+
+
+def _explain(report: dict[str, Any], advice: Advice) -> None:
+    """Say why layers are recommended to be what they are, or why none is."""
+    target = TARGETS.get(str(report.get("target", "")))
+    integer = None if target is None else target.integer
     if not advice.steps:
-        note(report, f"no layer is recommended to be kept in float: {advice.reason}")
+        what = "kept in float" if integer is None else "raised to 16 bits"
+        note(report, f"no layer is recommended to be {what}: {advice.reason}")
+    elif target is not None and target.name.startswith(_EIGHT_BITS):
+        note(report, _WHY_FLOAT)
+    elif target is not None and integer is not None and integer.code_bits < 16:
+        report["recommendation"] = []
+        note(
+            report,
+            f"nothing is recommended: {target.name} has no floating point, and codes of "
+            f"{integer.code_bits} bits at most",
+        )
+    elif integer is not None:
+        note(report, _WHY_WIDER)
 
 
 def note(report: dict[str, Any], text: str) -> None:
@@ -222,22 +246,28 @@ def _entries(
     # a few samples measured the gain, all of the report's samples what it starts from
     start = _overall(report["summary"]["outputs"])
     shift = 0.0 if start is None else start - sensitivity.whole.sqnr_db
-    before, metric = sensitivity.whole.sqnr_db, sensitivity.whole.metric
-    found = []
+    last_db, last_metric = before, metric = sensitivity.whole.sqnr_db, sensitivity.whole.metric
+    target = TARGETS.get(str(report.get("target", "")))
+    wider = target is not None and target.integer is not None
+    groups = {g.node: g for g in sensitivity.groups}
+    first: Step | None = None
+    found: list[dict[str, Any]] = []
     for step in advice.steps:
         after = step.outcome.sqnr_db
+        if first is None or step.outcome is not first.outcome:
+            first, before, metric = step, last_db, last_metric
+        last_db, last_metric = after, step.outcome.metric
         text = f"the outputs gain {_gain(after, before):.1f} dB"
         if math.isinf(after):
             text = "the outputs are exact then"
         if metric is not None and step.outcome.metric is not None:
             text = f"the metric goes from {metric:.4g} to {step.outcome.metric:.4g}"
-            metric = step.outcome.metric
         if step.together:
             names = ", ".join(f"'{layers[n]['node']}'" for n in step.together)
             text += f"; together with {names}, which rounds the same values"
         found.append({
             "node": layers[step.node]["node"],
-            "action": "float",
+            "action": "int16" if wider else "float",
             "predicted_sqnr_db": finite(after + shift),
             "macs_percent": 100.0 * macs[step.node] / total if total else 0.0,
             "reason": text,
@@ -245,7 +275,11 @@ def _entries(
         })  # fmt: skip
         if step.outcome.metric is not None:
             found[-1]["predicted_metric"] = step.outcome.metric
-        before = after
+        if wider:
+            group = groups[step.node]
+            ends = [group.result] if group.grid is not None else []
+            ends += [s.tensor for s in group.sources if s.grid is not None]
+            found[-1]["tensors"] = list(dict.fromkeys(ends))
     return found
 
 

@@ -57,7 +57,7 @@ def recommended_text(item: object) -> str:
     text = (
         f"keep {node} in float"
         if action == "float"
-        else f"raise {node} to 16 bit" if action == "int16" else f"{action or 'look at'} {node}"
+        else f"raise {node} to 16 bits" if action == "int16" else f"{action or 'look at'} {node}"
     )  # fmt: skip
     facts = []
     if item.get("predicted_sqnr_db") is not None:

@@ -41,7 +41,11 @@ _PLAUSIBLE = 1.5
 
 @dataclass(frozen=True)
 class Step:
-    """A layer to keep in float; *outcome* is measured with this and all earlier ones in float."""
+    """A layer to keep in float.
+
+    *outcome* is measured with this, those that belong *together* with it, and all earlier ones in
+    float.
+    """
 
     node: str
     outcome: Outcome
@@ -111,7 +115,11 @@ class Recommender:
             if isinstance(found, str):
                 reason = found
                 break
-            steps += self._steps(steps, found)
+            more = list(self._steps(steps, found))
+            if not more[0].outcome.loss < now.loss:  # without what was not needed
+                reason = "no further layers gain anything together"
+                break
+            steps += more
             now = steps[-1].outcome
             if now.sqnr_db >= GOOD_DB:
                 reason = "the outputs are close to the float model's then"
@@ -160,9 +168,9 @@ class Recommender:
                 (outcome,) = self.sensitivity.outcomes([self.sensitivity.without((*kept, *fewer))])
                 if outcome.loss <= full.loss * 10 ** (_NEEDLESS_DB / 10):
                     needed = fewer
-        settings = [self.sensitivity.without((*kept, *needed[: i + 1])) for i in range(len(needed))]
-        for node, outcome in zip(needed, self.sensitivity.outcomes(settings), strict=True):
-            yield Step(node, outcome, tuple(n for n in needed if n != node))
+        (whole,) = self.sensitivity.outcomes([self.sensitivity.without((*kept, *needed))])
+        for node in needed:
+            yield Step(node, whole, tuple(n for n in needed if n != node))
 
     def _measure(self, sets: Sequence[frozenset[str]]) -> Iterator[Outcome]:
         def settings() -> Iterator[Any]:

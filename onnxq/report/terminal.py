@@ -212,9 +212,10 @@ def warnings(report: Report) -> RenderableType | None:
 def _line(item: object) -> str:
     if not isinstance(item, Mapping):
         return str(item)
-    if item.get("action") != "float":
+    words = {"float": "keep '{}' in float", "int16": "raise '{}' to 16 bits"}
+    if item.get("action") not in words:
         return ", ".join(f"{k}: {v}" for k, v in item.items())
-    facts = [f"keep '{item['node']}' in float"]
+    facts = [words[item["action"]].format(item["node"])]
     if item.get("predicted_sqnr_db") is not None:
         facts.append(f"outputs then at {db_text(item['predicted_sqnr_db'])} dB")
     if item.get("macs_percent") is not None:

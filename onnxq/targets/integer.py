@@ -81,7 +81,9 @@ DPU = replace(
     FPGA_POW2,
     name="dpu",
     summary="AMD DPU: as fpga-pow2, shifts of at most 16 bits, biases of 8 bits",
-    integer=Arithmetic(bias_bits=8, shift=(0, 16), bias_shift=15, operand_shift=7, sum_shift=25),
+    integer=Arithmetic(
+        code_bits=8, bias_bits=8, shift=(0, 16), bias_shift=15, operand_shift=7, sum_shift=25
+    ),
 )
 MCU_INT8 = replace(
     FPGA_POW2,

@@ -78,6 +78,7 @@ class Arithmetic:
         rounding: what the right shift does with what it drops: half up adds 2ⁿ⁻¹ before it,
             floor is the plain shift.
         accumulator_bits: width of the accumulator.
+        code_bits: width of the widest codes that it has.
         bias_bits: width of a stored bias. Narrower than 32, it is shifted to the left when it is
             added.
         shift: smallest and largest right shift.
@@ -90,6 +91,7 @@ class Arithmetic:
     multiplier: bool = False
     rounding: Rounding = Rounding.HALF_UP
     accumulator_bits: int = 32
+    code_bits: int = 16
     bias_bits: int = 32
     shift: tuple[int, int] = (0, 31)
     bias_shift: int = 31

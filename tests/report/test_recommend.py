@@ -9,9 +9,11 @@ import onnx
 import pytest
 
 import onnxq
+from onnxq.api.recipe import excluded_by
 from onnxq.graph import Model
 from onnxq.report.advise import Effort
 from onnxq.report.compare import compare
+from onnxq.report.headline import recommended_text
 from onnxq.report.recommend import certain
 from onnxq.report.terminal import render
 from tests.api.support import network, samples
@@ -110,11 +112,42 @@ def test_nothing_is_recommended_where_the_outputs_are_close() -> None:
 def test_predictions_never_fall_and_shares_are_small() -> None:
     report = quantized("digits_mobilenet").report
     steps = report["recommendation"]
-    predicted = [sqnr(report), *(e["predicted_sqnr_db"] for e in steps if not e["together"])]
+    predicted = [sqnr(report), *(e["predicted_sqnr_db"] for e in steps)]
     assert predicted == sorted(predicted)
+    assert not any("gain -" in e["reason"] for e in steps)
     assert len(steps) <= 8
     known = {e["node"] for e in report["layers"]}
     assert all(e["node"] in known for e in steps)
+
+
+def integers(target: str, **options: Any) -> onnxq.Result:
+    data = MODELS / "digits_calibration.npz"
+    return onnxq.quantize(MODELS / "digits_resnet.onnx", data=data, target=target, recipe="fast",
+                          **options)  # fmt: skip
+
+
+def test_hardware_without_floating_point_is_told_to_take_16_bits(tmp_path: Path) -> None:
+    report = integers("fpga-pow2", report_detail="full").report
+    found = report["recommendation"]
+    assert found and {e["action"] for e in found} == {"int16"}
+    assert not any("-0." in e["reason"] or "gain 0.0" in e["reason"] for e in found)
+    names = dict.fromkeys(t for e in found for t in e["tensors"])
+    overrides = tmp_path / "wider.toml"
+    overrides.write_text("".join(f'["{n}"]\ndtype = "int16"\n' for n in names), "utf-8")
+    wider = integers("fpga-pow2", overrides=overrides).report
+    assert sqnr(wider) == pytest.approx(found[-1]["predicted_sqnr_db"], abs=1.5)
+    assert sqnr(wider) > sqnr(report) + 3
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report), "utf-8")
+    assert excluded_by(path) == ()
+    text = recommended_text(found[0])
+    assert "raise" in text and "16 bits" in text
+
+
+def test_hardware_of_8_bits_has_nothing_to_gain() -> None:
+    report = integers("dpu", report_detail="full").report
+    assert report["recommendation"] == []
+    assert any("codes of 8 bits at most" in note for note in report["notes"])
 
 
 def test_the_report_on_models_of_other_tools(tmp_path: Path) -> None:

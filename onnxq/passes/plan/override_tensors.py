@@ -15,7 +15,7 @@ import numpy as np
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.graph import Model
 from onnxq.pipeline import Context, Pass, Stage
-from onnxq.quant import Fixed, PerAxis, PerTensor, QuantSpec, number_format
+from onnxq.quant import DType, Fixed, PerAxis, PerTensor, QuantSpec, number_format
 from onnxq.quant.choose import qparams_from_range
 from onnxq.quant.encodings import Encoding, read_encodings
 
@@ -98,6 +98,19 @@ def given_encodings(file: str) -> list[Encoding] | None:
         return read_encodings(_text(file))
     except ValueError as error:
         raise OptionError(f"overrides '{file}' cannot be understood", why=str(error)) from error
+
+
+def given_formats(file: str) -> set[DType]:
+    """The number formats that *file* asks for.
+
+    Raises:
+        OptionError, UnknownNameError: it cannot be read, or names a format that there is not.
+    """
+    given = given_encodings(file)
+    if given is not None:
+        return {number_format(f"int{e.bits}") for e in given if e.bits <= 16}
+    tables = _read(file).values()
+    return {number_format(str(table["dtype"])) for table in tables if "dtype" in table}
 
 
 def _take(
