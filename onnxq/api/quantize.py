@@ -171,6 +171,11 @@ def quantize(
     given = dict(locals())
     progress = progress or Silent()
     profile = with_arithmetic(get_target(target), rounding, bias_bits)
+    work = model.clone() if isinstance(model, Model) else Model.load(model)
+    if rest is None and profile.integer is None and not (mode == "dynamic" and profile.folds_casts):
+        rest = rest_of(work)
+    if (narrow := widen(work)) is not None:
+        return narrow.restored(quantize(**{**given, "model": work, "rest": rest}))
     recipe = recipe_of(mode, recipe)
     excluded = (*exclude, *excluded_by(exclude_from))
     chosen = parse_providers(providers)
@@ -212,11 +217,6 @@ def quantize(
         steps = changed(Recipe.resolve(recipe), wanted, profile)
         profile = standard_only(profile, domains)
     limits = find_limits(profile, max_opset, runtime_version)
-    work = model.clone() if isinstance(model, Model) else Model.load(model)
-    if rest is None and profile.integer is None and not (mode == "dynamic" and profile.folds_casts):
-        rest = rest_of(work)
-    if (narrow := widen(work)) is not None:
-        return narrow.restored(quantize(**{**given, "model": work, "rest": rest}))
     (trained.prepare if keep_scales else refuse_quantized)(work)
     asked = max_opset is not None or runtime_version is not None
     steps = keep_to(with_rest(steps, rest, profile, mode), work, profile, limits, asked)
