@@ -4,13 +4,15 @@
 
     python tests/bench/beyond.py                       # all of them; writes beyond.json
     python tests/bench/beyond.py villes_transformer_d64h8 --no-speed
+    python tests/bench/beyond.py gtcrn_simple --only weights     # rows of that name alone, anew
     python tests/bench/beyond.py --table               # prints what beyond.json has
     python tests/bench/beyond.py --readme              # puts it into the README
 
 Accuracy is the zoo's own metric, for voice activity with the mean error of the probability; size is
-relative to float, integer is the share of the main graph's multiply-accumulates on integer kernels,
-speed is at batch 1 on one thread, all files of a network taking turns. Every tool is called once,
-with nothing tuned to the network.
+relative to float, integer is the share of multiply-accumulates on integer kernels, bodies of If and
+Loop included, speed is the median over rounds of float's time over the file's, at batch 1 on one
+thread, all files of a network taking turns in each round. Every tool is called once, with nothing
+tuned to the network.
 """
 
 from __future__ import annotations
@@ -36,30 +38,45 @@ NETWORKS = (
 )  # fmt: skip
 PEERS = {
     "onnxruntime, dynamic": "dynamic",
-    "onnxruntime, dynamic, linear and LSTM alone, sub-graphs": "linear",
+    "onnxruntime, dynamic, linear, LSTM and Gather alone, sub-graphs": "linear",
     "onnxruntime, 4-bit MatMul": "nbits",
 }
 OWN: dict[str, tuple[str, ...]] = {
-    "**onnxq, static**": (),
-    "**onnxq, static, recurrent layers as cells**": ("--recipe", "decompose-recurrent,balanced"),
-    "**onnxq, static, 16 bits**": ("--weights", "int16", "--activations", "uint16"),
     "**onnxq, dynamic**": ("--mode", "dynamic"),
-    "**onnxq, weights int8**": ("--mode", "weights"),
+    "**onnxq, dynamic, linear and LSTM alone, rest fp16**": ("--mode", "dynamic", "--rest", "fp16"),
     "**onnxq, weights int4**": ("--mode", "weights", "--weights", "int4", "--block", "32"),
     "**onnxq, weights int4, best**": (
         "--mode", "weights", "--weights", "int4", "--block", "32", "--recipe", "best",
     ),
+    "**onnxq, weights int8**": ("--mode", "weights"),
+    "**onnxq, weights int16**": ("--mode", "weights", "--weights", "int16"),
+    "**onnxq, static**": (),
+    "**onnxq, static, recurrent layers as cells**": ("--recipe", "decompose-recurrent,balanced"),
+    "**onnxq, static, 16 bits**": ("--weights", "int16", "--activations", "uint16"),
 }  # fmt: skip
-CELLS = "**onnxq, static, recurrent layers as cells**"
 RECURRENT = ("shakespeare_rnn", "gtcrn_simple", "silero_vad_16k_op15", "silero_vad")
-WITHOUT_DATA = ("**onnxq, dynamic**", "**onnxq, weights int8**", "**onnxq, weights int4**")
+ONLY = {
+    "**onnxq, static, recurrent layers as cells**": RECURRENT,
+    "**onnxq, static, 16 bits**": ("gtcrn_simple",),
+}
+"""Rows that say something of some networks alone."""
+ROWS = (*PEERS, *OWN)
+ORDER = sorted(
+    ROWS,
+    key=lambda t: next(
+        (i for i, kind in enumerate(("dynamic", "4", "weights", "static")) if kind in t), 0
+    ),
+)  # each mode beside what it competes with
+DATA = ("best", "static")
+"""Rows whose command is given samples."""
 
 
 def make(title: str, model: Path, data: Path, out: Path) -> Finished:
     """Run the tool *title* on *model*."""
     if title in PEERS:
         return run([sys.executable, HERE / "peer_beyond.py", model, out, PEERS[title]])
-    given: tuple[str | Path, ...] = () if title in WITHOUT_DATA else ("--data", data)
+    needs = any(word in title for word in DATA)
+    given: tuple[str | Path, ...] = ("--data", data) if needs else ()
     command = [sys.executable, "-m", "onnxq", "quantize", model, "-o", out, "--quiet"]
     return run([*command, *given, *OWN[title]])
 
@@ -88,16 +105,21 @@ def probability_error(name: str, out: Path) -> float:
     return round(sum(distances) / len(distances), 4)
 
 
-def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
-    """Every tool on the network *name*."""
+def measured(
+    name: str, folder: Path, speed: bool, only: str, known: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Every tool on the network *name*; rows *known* whose name lacks *only* stay as they are."""
     entry = entries()[name]
     model = zoo_program().parent / entry["model"]
     data = folder / f"{name}.npz"
     required(run([sys.executable, zoo_program(), "calib", name, data]))
+    kept = {row["made_by"]: row for row in known if only not in row["made_by"]} if only else {}
     rows: list[dict[str, Any]] = []
     files: dict[str, Path] = {}
-    titles = [t for t in (*PEERS, *OWN) if t != CELLS or name in RECURRENT]
-    for number, title in enumerate(titles):
+    for number, title in enumerate(ORDER):
+        if name not in ONLY.get(title, (name,)) or (only and only not in title):
+            rows += [kept[title]] if title in kept else []
+            continue
         out = folder / f"{name}.{number}.onnx"
         ended = make(title, model, data, out)
         row: dict[str, Any] = {"made_by": title}
@@ -109,13 +131,12 @@ def measured(name: str, folder: Path, speed: bool) -> dict[str, Any]:
                 row["distance"] = probability_error(name, out)
             files[title] = out
         rows.append(row)
-    if speed:
+    if speed and files:
         command = [sys.executable, HERE / "speed.py", data, model, *files.values()]
         timed = json.loads(required(run(command)).output)
         for row in rows:
             if row["made_by"] in files:
-                own = timed[str(files[row["made_by"]])]["ms"]
-                row["speed"] = round(timed[str(model)]["ms"] / own, 2)
+                row["speed"] = round(timed[str(files[row["made_by"]])]["speed"], 2)
     return {"metric": entry["metric"], "float": entry["fp32_metric"], "rows": rows}
 
 
@@ -165,6 +186,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
     parser.add_argument("--table", action="store_true", help="print what there is")
     parser.add_argument("--readme", action="store_true", help="write it into the README")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows with this in their name")
     parser.add_argument("--no-speed", action="store_true", help="the machine is not quiet")
     given = parser.parse_args()
     kept: dict[str, Any] = {"networks": {}}
@@ -172,7 +194,10 @@ def main() -> None:
         kept = json.loads(RESULTS.read_text(encoding="utf-8"))
     for name in () if given.table or given.readme else given.networks:
         with tempfile.TemporaryDirectory() as folder:
-            kept["networks"][name] = measured(name, Path(folder), not given.no_speed)
+            known = kept["networks"].get(name, {}).get("rows", [])
+            kept["networks"][name] = measured(
+                name, Path(folder), not given.no_speed, given.only, known
+            )
         print(table({name: kept["networks"][name]}), flush=True)
         order = [n for n in NETWORKS if n in kept["networks"]]
         kept = {"machine": machine(), "networks": {n: kept["networks"][n] for n in order}}
