@@ -15,6 +15,7 @@ from onnxq.api.calibration import Calibration
 from onnxq.api.costs import costs_from, costs_in
 from onnxq.api.finish import demand
 from onnxq.api.floats import with_floats
+from onnxq.api.large import open_large
 from onnxq.api.legal import check_format, legalized, with_arithmetic
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import recipe_of, refuse, standard_only
@@ -25,7 +26,7 @@ from onnxq.api.states import add_states
 from onnxq.api.weight_options import WeightOptions, changed
 from onnxq.api.with_ranges import StaticCall, with_ranges
 from onnxq.api.without_data import check_made_up, without_data, without_runs
-from onnxq.api.without_ranges import Call, without_ranges
+from onnxq.api.without_ranges import LARGEST_LOOKED_AT, Call, without_ranges
 from onnxq.graph import Model
 from onnxq.pipeline import Recipe
 from onnxq.pipeline.progress import Progress, Silent
@@ -226,7 +227,8 @@ def quantize(
     check_made_up(work, data, data_free, random_data, statistics, input_range, keep_scales)
     run: Calibration | None = None
     if mode == "static" or data is not None or random_data:
-        run = trained.opening(data_free, untaught)(
+        large = mode != "static" and not state and work.stored_bytes() > LARGEST_LOOKED_AT
+        run = (open_large if large else trained.opening(data_free, untaught))(
             work, data, report_data=report_data, preprocess=preprocess, random=random_data,
             seed=seed, statistics=statistics, providers=chosen, progress=progress,
             ranges=input_range, states=state,

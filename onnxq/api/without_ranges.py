@@ -64,7 +64,8 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
         ctx.measure, ctx.probe = run.measure, run.probe
     passes = call.steps.passes
     before = [p for p in passes if p.stage < Stage.EMIT]
-    compared = None if run is None else run.compare
+    large = given.stored_bytes() > LARGEST_LOOKED_AT
+    compared = None if run is None or large else run.compare
     PassManager(before, progress=call.progress, compare=compared).run(work, ctx)
     original = work.clone()
     rest = any(p.name == StoreFloat16.name for p in passes)
@@ -83,7 +84,7 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
             f"ONNX Runtime's CPU provider cannot run {', '.join(lacking)}: the result is for other "
             "runtimes, and is not measured here"
         )
-    elif given.stored_bytes() <= LARGEST_LOOKED_AT:
+    elif not large:
         feed = None if run is None else next(run.report_feeds(), None)
         found = look(work, original, ctx, call.providers, feed=feed)
         note(work, found, f"onnxruntime {versions()['onnxruntime']}")
@@ -114,7 +115,8 @@ def _report(
     """The report on *work*: measured where there is data."""
     kernels = {} if found is None else found.kernels
     lacking = any(b.dtype.name in CPU_LACKS for b in ctx.blocks.values())
-    if run is not None and ctx.plan.nodes and not lacking:
+    large = given.stored_bytes() > LARGEST_LOOKED_AT
+    if run is not None and ctx.plan.nodes and not (lacking or large):
         feeds = run.report_feeds()
         report = compare(given, work, feeds, providers=call.providers, effort=call.effort)
     else:
@@ -154,18 +156,19 @@ def _unmeasured(
         if planned is None:
             continue
         weights = [node.inputs[i] for i in planned.inputs if is_constant(node.inputs[i])]
-        sums = ErrorSums()
+        sums, measured = ErrorSums(), False
         for tensor in weights if original.stored_bytes() <= LARGEST_LOOKED_AT else ():
             blocks, value = ctx.blocks.get(tensor.name), constant_value(tensor)
             if blocks is not None and value is not None:
+                measured = True
                 sums.add(value, blocks.dequantize(blocks.quantize(value)))
         names = sorted({str(ctx.blocks[t.name].dtype) for t in weights if t.name in ctx.blocks})
         layers.append({
             "node": node.name, "op_type": node.op, "precision": " × ".join(names),
             "kernel": kernels.get(node.name), "macs": costs.get(node.name),
             "isolated_sqnr_db": None, "cumulative_sqnr_db": None, "noise_to_signal": None,
-            "cosine": None, "weights_sqnr_db": finite(sums.sqnr_db),
-            "reason": f"planned as {planned.kernel}; not measured, for there is no data",
+            "cosine": None, "weights_sqnr_db": finite(sums.sqnr_db) if measured else None,
+            "reason": f"planned as {planned.kernel}; not measured: no data, or too large a model",
         })  # fmt: skip
     return {
         "schema": "onnxq-report/1",

@@ -114,7 +114,7 @@ class Runs:
             t: (dict.fromkeys(self._wanted[t], ends), 0) for t, ends in extremes.items()
         }
         for tensor in [*arrays]:
-            seen[tensor] = _look(self._wanted[tensor], arrays.pop(tensor))
+            seen[tensor] = look_at(self._wanted[tensor], arrays.pop(tensor))
         return seen
 
 
@@ -168,7 +168,7 @@ def _enough(observer: AnyObserver, state: Any, samples: int) -> bool:
     return enough is not None and bool(enough(state, samples))
 
 
-def _look(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:
+def look_at(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:
     """What *observers* keep of the finite part of *values*; how many were not finite."""
     if not values.size:
         return {}, 0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.patch_moments import PatchMomentsState
 from onnxq.graph import Model
 from onnxq.graph.deferred import peek
+from onnxq.graph.spilled import spilled
 from onnxq.passes.correct._layers import UNREAD, Layer, geometry
 from onnxq.passes.correct._moments import moments
 from onnxq.pipeline import Context, Pass, Stage
@@ -53,7 +54,7 @@ class RoundWeightsSecondOrder(Pass):
         of too many values; and layers where no rounding lowers the error on samples held out.
 
     Numerics
-        Scales and zero points stay. Codes of all layers are kept in memory, a byte each; second
+        Scales and zero points stay. Codes of large layers wait in temporary files; second
         moments are those of a few layers at a time. They are not taken around the mean: no bias
         is corrected for what rounding does to it.
 
@@ -84,7 +85,7 @@ class RoundWeightsSecondOrder(Pass):
             if codes is None:
                 ctx.decline(layer.node, "no rounding lowers its error on samples held out")
             else:
-                ctx.integers[layer.name] = codes
+                ctx.integers[layer.name] = spilled(codes)
 
     def _layers(self, model: Model, ctx: Context) -> list[Layer]:
         """Planned layers of the main graph; others are declined."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import networkx as nx
@@ -9,7 +10,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import constant_value, replace_input
+from onnxq.graph import replace_input
+from onnxq.graph.deferred import Deferred, peek
+from onnxq.graph.spilled import LARGE
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._channels import Channels, Rounded
 from onnxq.passes.equalize._ends import LINEAR, Ids, Reader, Source, spread_columns
@@ -130,9 +133,18 @@ def apply(channels: Channels, a: NDArray[np.float64]) -> None:
 
 
 def _scale(scope: Scope, node: gs.Node, index: int, factor: NDArray[np.float64]) -> None:
-    value = constant_value(node.inputs[index])
-    assert value is not None
-    scope.set_constant(node, index, (value * factor).astype(np.float32))
+    old = node.inputs[index]
+    assert isinstance(old, gs.Constant)
+    source = gs.Constant(old.name, old._values)
+
+    def scaled() -> NDArray[np.float32]:
+        return np.asarray(peek(source) * factor, np.float32)
+
+    shape = tuple(int(d) for d in old.shape)
+    if 4 * math.prod(shape) > LARGE and scope.only_use(old):  # computed anew for each use
+        old._values = Deferred(shape, np.dtype(np.float32), scaled)
+    else:
+        scope.set_constant(node, index, scaled())
 
 
 def _gate(scope: Scope, ctx: Context, sigmoid: gs.Node, k: NDArray[np.float64]) -> None:
