@@ -15,10 +15,11 @@ from onnxq.passes.plan.align_joins import AlignJoins
 from onnxq.passes.plan.require_integer import RequireInteger
 from onnxq.pipeline import Context, Pass, PassRecord, Recipe, Stage
 from onnxq.pipeline.named import RECIPES
-from onnxq.quant import Rounding
-from onnxq.targets import Target
+from onnxq.quant import Rounding, ScaleRule
+from onnxq.targets import ZERO_POINTS, Target
 
 _ROUNDINGS = tuple(r.value for r in Rounding)
+_POWERS = ScaleRule.POWER_OF_TWO
 
 
 def with_arithmetic(target: Target, rounding: str | None, bias_bits: int | None) -> Target:
@@ -46,6 +47,36 @@ def with_arithmetic(target: Target, rounding: str | None, bias_bits: int | None)
             raise OptionError(f"biases of {bias_bits} bits", hint="--bias-bits 8 to 32")
         integer = replace(integer, bias_bits=bias_bits)
     return replace(target, integer=integer)
+
+
+def with_codes(target: Target, scales: str | None, asymmetric: bool) -> Target:
+    """*target* with scales that are powers of two, and zero points of activations, where asked for.
+
+    Raises:
+        UnknownNameError: there is no such rule for scales.
+        OptionError: the target has other scales alone, or zero points already, or never.
+    """
+    if scales not in (None, _POWERS.value):
+        raise UnknownNameError("rule for scales", str(scales), (_POWERS.value,))
+    if scales is not None:
+        activations, weights = (
+            replace(s, scale=_POWERS) for s in (target.activations, target.weights)
+        )
+        target = replace(target, activations=activations, weights=weights)
+    if not asymmetric:
+        return target
+    if not target.activations.symmetric:
+        raise OptionError(
+            f"--asymmetric has no effect: activations of target {target.name} have zero points"
+        )
+    if ZERO_POINTS in target.lacks:
+        raise OptionError(
+            f"--asymmetric is not possible on {target.name}", why=target.lacks[ZERO_POINTS]
+        )
+    integer = target.integer and replace(target.integer, zero_points=True)
+    return replace(
+        target, activations=replace(target.activations, symmetric=False), integer=integer
+    )
 
 
 def check_format(format: str, target: Target) -> None:  # noqa: A002 (the name is fixed)
@@ -116,6 +147,7 @@ def metadata(target: Target) -> dict[str, str]:
         "requantization": "multiplier" if target.integer.multiplier else "shift",
         "bias_bits": str(target.integer.bias_bits),
         "accumulator_bits": str(target.integer.accumulator_bits),
+        **({"zero_points": "any"} if target.integer.zero_points else {}),
     }
 
 

@@ -16,7 +16,7 @@ from onnxq.api.costs import costs_from, costs_in
 from onnxq.api.finish import demand
 from onnxq.api.floats import with_floats
 from onnxq.api.large import open_large
-from onnxq.api.legal import check_format, legalized, with_arithmetic
+from onnxq.api.legal import check_format, legalized, with_arithmetic, with_codes
 from onnxq.api.limits import find_limits, keep_to
 from onnxq.api.modes import recipe_of, refuse, standard_only
 from onnxq.api.quantized import refuse_quantized
@@ -50,6 +50,7 @@ def quantize(
     weights: str | None = None,
     activations: str | None = None,
     granularity: str | None = None,
+    scales: str | None = None,
     block: int | None = None,
     asymmetric: bool = False,
     weight_method: str | None = None,
@@ -106,7 +107,9 @@ def quantize(
         granularity: ``"tensor"`` or ``"channel"`` scales for weights; ``"model"``, for comparison:
             one scale for all weights, and one for all activations.
         block: in mode weights, how many values share a scale; 0 for whole rows.
-        asymmetric: in mode weights, whether each scale has a zero point of its own.
+        scales: ``"power-of-two"``: no others, on any target; None: what the target takes.
+        asymmetric: in mode weights, whether each scale has a zero point of its own; in mode static,
+            whether activations have one on targets that do without.
         weight_method: rtn, mse, hqq, gptq, awq or awq+gptq there; None: the recipe's.
         tables: number format of embeddings there.
         mix_bits: percentage of weights that get 8 bits there, those that few bits hurt most.
@@ -177,13 +180,14 @@ def quantize(
         rest = rest_of(work)
     if (narrow := widen(work)) is not None:
         return narrow.restored(quantize(**{**given, "model": work, "rest": rest}))
+    profile = with_codes(profile, scales, asymmetric and mode == "static")
     recipe = recipe_of(mode, recipe)
     excluded = (*exclude, *excluded_by(exclude_from))
     chosen = parse_providers(providers)
     left_out: list[str] = []
     untaught = keep_scales and data is None and not random_data
     if mode == "static":
-        only = {"block": block, "asymmetric": asymmetric, "tables": tables, "mix_bits": mix_bits,
+        only = {"block": block, "tables": tables, "mix_bits": mix_bits,
                 "weight_method": weight_method, "double_scales": double_scales}  # fmt: skip
         refuse(mode, only, profile, data)
         changes = Changes(
@@ -207,6 +211,7 @@ def quantize(
             "format": None if format == "qdq" else format, "report_data": report_data,
             "min_sqnr": min_sqnr, "bench": bench, "require_speedup": require_speedup,
             "data_free": data_free, "latency_aware": latency_aware, "keep_scales": keep_scales,
+            "scales": scales,
             "costs": None if costs == "target" else costs,
         }  # fmt: skip
         refuse(mode, useless, profile, data)

@@ -43,6 +43,13 @@ Granularity = Annotated[
         "one for all activations, to compare with.",
     ),
 ]  # fmt: skip
+Scales = Annotated[
+    Literal["power-of-two"] | None,
+    typer.Option(
+        "--scales", rich_help_panel=_MAKE,
+        help="In mode static: which scales there may be; default: what the target takes.",
+    ),
+]  # fmt: skip
 Domains = Annotated[
     Literal["microsoft", "standard"] | None,
     typer.Option(

@@ -17,7 +17,8 @@ Asymmetric = Annotated[
     bool,
     typer.Option(
         "--asymmetric", metavar="", rich_help_panel="What to make",
-        help="In mode weights: a zero point for each scale.",
+        help="In mode weights: a zero point for each scale; in mode static: zero points of "
+        "activations on targets that do without, such as fpga-pow2.",
     ),
 ]  # fmt: skip
 WeightMethod = Annotated[

@@ -84,9 +84,13 @@ def _linear(
     unit = min(abs(s) for s in scales)
     shift, ratios = _power(unit / scale), [s / unit for s in scales]
     lefts = [_power(abs(r)) for r in ratios]
-    centred = not zero and not any(v.zero_point for v in spans)
-    if centred and shift is not None and all(n is not None for n in lefts):
-        return _checked(node, Form((shift,), factors=tuple(int(r) for r in ratios)))
+    if shift is not None and all(n is not None for n in lefts):
+        factors = tuple(int(r) for r in ratios)
+        at_zero = sum(f * v.zero_point for f, v in zip(factors, spans, strict=True))
+        if zero and shift < 0:  # no place for it behind the shift: factors take that over
+            factors, at_zero, shift = tuple(f << -shift for f in factors), at_zero << -shift, 0
+        offset = (zero << max(shift, 0)) - at_zero
+        return _checked(node, Form((shift,), factors=factors, offsets=(offset,)))
     found = linear(scales, spans, scale, zero)
     if found is None:
         raise _far(node, "32 bits do not hold its sum with factors that are fine enough")

@@ -18,7 +18,15 @@ from onnxq.graph import Model, attribute, constant_value
 from onnxq.integer.kinds import Copy, MaxPool, Pad, Reshape, Take, Transpose
 from onnxq.integer.operators import LOWERED
 from onnxq.integer.pending import INT32, Pending, complete
-from onnxq.integer.program import REQUANTIZATION_KEY, ROUNDING_KEY, Codes, Program, Step, Value
+from onnxq.integer.program import (
+    REQUANTIZATION_KEY,
+    ROUNDING_KEY,
+    ZEROS_KEY,
+    Codes,
+    Program,
+    Step,
+    Value,
+)
 from onnxq.integer.refuse import refused
 from onnxq.integer.scales import Grid, grid
 from onnxq.integer.sources import Constant, Sources
@@ -32,7 +40,8 @@ def lower(model: Model) -> Program:
 
     Args:
         model: a QDQ model. Every scale is a power of two and every zero point 0, unless its
-            metadata say that its results are requantized by a multiplier.
+            metadata say that its results are requantized by a multiplier, or that it has zero
+            points.
 
     Raises:
         UnsupportedModelError: a node cannot run on integers alone; it is named, with the remedy.
@@ -47,6 +56,7 @@ class _Lowering(Sources):
     def __init__(self, model: Model) -> None:
         self.graph = model.graph
         self.rounding, self.shifts = rounding_of(model), shifts_alone(model)
+        self.centred = self.shifts and ZEROS_KEY not in model.metadata
         self.values: dict[str, Value] = {}
         self.constants: dict[str, Codes] = {}
         self.steps: list[Step] = []
@@ -122,7 +132,7 @@ class _Lowering(Sources):
         if constant_value(source) is not None:
             raise refused(node, f"it quantizes the constant '{source.name}' while the model runs",
                           "--format qdq, which stores integers")  # fmt: skip
-        form = grid(node, shifts=self.shifts)
+        form = grid(node, shifts=self.shifts, centred=self.centred)
         if form.axis is not None:
             raise refused(
                 node, "activations with a scale for each channel need one more multiplier"
@@ -159,7 +169,7 @@ class _Lowering(Sources):
 
     def _dequantize(self, node: gs.Node) -> None:
         source, target = node.inputs[0], node.outputs[0]
-        form = grid(node, shifts=self.shifts)
+        form = grid(node, shifts=self.shifts, centred=self.centred)
         stored = constant_value(source)
         if stored is not None:
             zeros = np.array(form.zero_points)

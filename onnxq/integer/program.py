@@ -21,9 +21,11 @@ from onnxq.quant import Rounding
 
 Codes = NDArray[np.signedinteger[Any] | np.unsignedinteger[Any]]
 
-#: Metadata keys of a model file: how its requantization rounds, and whether it only shifts.
+#: Metadata keys of a model file: how its requantization rounds, whether it only shifts, and whether
+#: there are zero points where it does.
 ROUNDING_KEY = "onnxq.rounding"
 REQUANTIZATION_KEY = "onnxq.requantization"
+ZEROS_KEY = "onnxq.zero_points"
 
 
 @dataclass(frozen=True)

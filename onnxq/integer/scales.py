@@ -38,16 +38,17 @@ class Grid:
     dtype: str
 
 
-def grid(node: gs.Node, *, shifts: bool) -> Grid:
+def grid(node: gs.Node, *, shifts: bool, centred: bool) -> Grid:
     """The grid of a QuantizeLinear or DequantizeLinear *node*.
 
     Args:
         node: the node.
-        shifts: whether every scale has to be a power of two, and every zero point 0.
+        shifts: whether every scale has to be a power of two.
+        centred: whether every zero point has to be 0.
 
     Raises:
         UnsupportedModelError: a scale that is not constant, not positive, or, with *shifts*, no
-            power of two; with *shifts* a zero point that is not 0; scales in blocks; or a format
+            power of two; with *centred* a zero point that is not 0; scales in blocks; or a format
             that is not of integers.
     """
     scale = constant_value(node.inputs[1])
@@ -60,7 +61,7 @@ def grid(node: gs.Node, *, shifts: bool) -> Grid:
     zero = constant_value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2].name else None
     scales = np.atleast_1d(scale.astype(np.float64)).reshape(-1)
     zeros = np.zeros(1, np.int64) if zero is None else zero.astype(np.int64).reshape(-1)
-    if shifts and zeros.any():
+    if centred and zeros.any():
         raise refused(node, f"its zero point is {zeros[np.flatnonzero(zeros)[0]]}, not 0")
     usable = np.isfinite(scales) & (scales > 0)
     bad = np.flatnonzero((np.frexp(scales)[0] != 0.5) if shifts else ~usable)

@@ -14,11 +14,11 @@ from onnxq.quant import QParams
 Exponents = NDArray[np.int64]
 
 
-def exponents(name: str, q: QParams) -> Exponents:
+def exponents(name: str, q: QParams, *, centred: bool = True) -> Exponents:
     """The exponents e of the scales 2ᵉ of the tensor *name*, int64 [] or [channels].
 
     Raises:
-        OptionError: a scale is no power of two, or a zero point is not 0.
+        OptionError: a scale is no power of two, or, where *centred*, a zero point is not 0.
     """
     mantissa, exponent = np.frexp(q.scale)
     if not (mantissa == 0.5).all():
@@ -27,7 +27,7 @@ def exponents(name: str, q: QParams) -> Exponents:
             f"'{name}': the scale {worst:g} is no power of two, which the target asks for",
             hint="a range whose ends are ±2ᵏ, or no range of your own (--overrides)",
         )
-    if q.zero_point.any():
+    if centred and q.zero_point.any():
         raise OptionError(
             f"'{name}': its zero point is not 0, which the target asks for",
             hint="symmetric codes: symmetric = true in --overrides",

@@ -7,7 +7,7 @@ from onnxq.targets.cpu import detect
 from onnxq.targets.integer import DPU, ESP32, ESP32_P4, FPGA_POW2, MCU_INT8, NXP
 from onnxq.targets.onnxruntime_cpu import ARM, X86, X86_AVX2, X86_VNNI
 from onnxq.targets.others import GENERIC, OPENVINO, TENSORRT
-from onnxq.targets.target import PRECISIONS, Arithmetic, OpRule, Role, Target
+from onnxq.targets.target import PRECISIONS, ZERO_POINTS, Arithmetic, OpRule, Role, Target
 
 TARGETS: dict[str, Target] = {
     t.name: t
@@ -35,5 +35,6 @@ def get_target(name: str | Target) -> Target:
 
 
 __all__ = [
-    "PRECISIONS", "TARGETS", "Arithmetic", "OpRule", "Role", "Target", "detect", "get_target",
+    "PRECISIONS", "TARGETS", "ZERO_POINTS", "Arithmetic", "OpRule", "Role", "Target", "detect",
+    "get_target",
 ]  # fmt: skip

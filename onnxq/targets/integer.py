@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from onnxq.quant import INT8, PerAxis, QuantSpec, Rounding, ScaleRule
 from onnxq.targets.onnxruntime_cpu import RULES
-from onnxq.targets.target import Arithmetic, OpRule, Role, Target
+from onnxq.targets.target import ZERO_POINTS, Arithmetic, OpRule, Role, Target
 
 _LINEAR = ("Conv", "Gemm", "MatMul")
 
@@ -58,27 +58,28 @@ FPGA_POW2 = Target(
         "4": "its programs hold a weight in a byte: 4 bits would make nothing smaller",
     },
 )
+_DEVICE = replace(FPGA_POW2, lacks={**FPGA_POW2.lacks, ZERO_POINTS: "its codes are centred at 0"})
 NXP = replace(
-    FPGA_POW2,
+    _DEVICE,
     name="nxp",
     summary="NXP: as fpga-pow2, weights per channel, rounded half away from zero",
     weights=replace(_CODES, granularity=PerAxis(0), rounding=Rounding.HALF_AWAY),
 )
 ESP32 = replace(
-    FPGA_POW2,
+    _DEVICE,
     name="esp32",
     summary="Espressif ESP32-S3: as fpga-pow2, biases of 20 bits",
     integer=Arithmetic(bias_bits=20),
 )
 ESP32_P4 = replace(
-    FPGA_POW2,
+    _DEVICE,
     name="esp32-p4",
     summary="Espressif ESP32-P4: weights per channel, results rounded half to even",
     weights=replace(_CODES, granularity=PerAxis(0)),
     integer=Arithmetic(rounding=Rounding.NEAREST_EVEN),
 )
 DPU = replace(
-    FPGA_POW2,
+    _DEVICE,
     name="dpu",
     summary="AMD DPU: as fpga-pow2, shifts of at most 16 bits, biases of 8 bits",
     integer=Arithmetic(

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from onnxq.quant import INT8, PerAxis, QuantSpec
 from onnxq.targets.onnxruntime_cpu import RULES, X86_VNNI
-from onnxq.targets.target import OpRule, Role, Target
+from onnxq.targets.target import ZERO_POINTS, OpRule, Role, Target
 
 _TRANSPOSED = OpRule(
     kernel="int8 deconvolution", role=Role.COMPUTE, weight=1, bias=2, channel_axis=1,
@@ -33,7 +33,10 @@ TENSORRT = Target(
     quantized_bias=False,
     removes_absorbed=False,
     floats=("float8e4m3fn",),
-    lacks={"4": "TensorRT reads weights of 4 bits in blocks alone, and computes them in float"},
+    lacks={
+        "4": "TensorRT reads weights of 4 bits in blocks alone, and computes them in float",
+        ZERO_POINTS: "TensorRT reads zero points of 0 alone",
+    },
 )
 OPENVINO = replace(
     X86_VNNI,

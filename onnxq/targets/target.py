@@ -9,6 +9,9 @@ from enum import Enum
 from onnxq.quant import QuantSpec, Rounding
 from onnxq.targets.costs import Costs
 
+ZERO_POINTS = "zero points"
+"""Of activations: named in ``Target.lacks`` where hardware has none."""
+
 PRECISIONS = ("float", "16", "8", "4")
 """What a layer with weights can be, widest first.
 
@@ -75,6 +78,8 @@ class Arithmetic:
     Attributes:
         multiplier: whether results are multiplied before the shift, so that scales and zero points
             may be any. The limits of shifts have no effect then.
+        zero_points: whether activations may have zero points where results are shifted alone: it
+            is added behind the shift, and what it adds up to in products is part of the bias.
         rounding: what the right shift does with what it drops: half up adds 2ⁿ⁻¹ before it,
             floor is the plain shift.
         accumulator_bits: width of the accumulator.
@@ -89,6 +94,7 @@ class Arithmetic:
     """
 
     multiplier: bool = False
+    zero_points: bool = False
     rounding: Rounding = Rounding.HALF_UP
     accumulator_bits: int = 32
     code_bits: int = 16
@@ -126,7 +132,7 @@ class Target:
         pads_codes: a runtime of it moves a Pad in front of DequantizeLinear and puts in the code 0,
             so that signed tensors that are padded need a zero point of 0.
         floats: floating-point formats of few bits that activations and weights may have.
-        lacks: by precision (see ``PRECISIONS``), why a layer cannot have it.
+        lacks: by precision (see ``PRECISIONS``), or ``ZERO_POINTS``, why it cannot be had.
     """
 
     name: str

@@ -122,10 +122,29 @@ def test_options_that_the_target_cannot_follow() -> None:
         made(target="x86", rounding="floor")
     with pytest.raises(OptionError, match="--bias-bits has no effect"):
         made(target="x86", bias_bits=16)
+    for target, why in (("nxp", "centred at 0"), ("mcu-int8", "have zero points")):
+        with pytest.raises(OptionError, match=why):
+            made(target=target, asymmetric=True)
     with pytest.raises(UnknownNameError, match="unknown rounding 'up'"):
         made(rounding="up")
     with pytest.raises(OptionError, match="biases of 4 bits"):
         made(bias_bits=4)
+
+
+@pytest.mark.parametrize("recipe", ["fast", "best"])
+def test_powers_of_two_where_a_runtime_computes(recipe: str) -> None:
+    """All scales are powers of two, and every group is an integer kernel still."""
+    result = quantize(
+        parse(NET), data=DATA, target="x86", scales="power-of-two", granularity="tensor",
+        recipe=recipe,
+    )  # fmt: skip
+    proto = result.model.to_proto()
+    given = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    scales = [given[n.input[1]] for n in proto.graph.node if n.op_type == "DequantizeLinear"]
+    assert len(scales) > 10 and all((np.frexp(s)[0] == 0.5).all() for s in scales)
+    assert result.report["summary"]["coverage"]["float_nodes"] == 0
+    with pytest.raises(UnknownNameError, match="unknown rule for scales 'binary'"):
+        made(scales="binary")
 
 
 def test_granularity_channel() -> None:

@@ -57,6 +57,8 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
 """By name, the recipe, and by pass what takes its place, {} being the pass itself."""
 BOUNDS = {"best, weights of 16 bits": "weights", "best, activations of 16 bits": "activations"}
 """What stops `best`: what is left where one side is not rounded (noticeably)."""
+POWERS = {f"{base}, powers of two": base for base in ("balanced", "best")}
+"""Scales that are powers of two, one for each tensor."""
 FEW_BITS = {"mobilenetv2": "int4"}
 """Networks that are measured with weights of few bits too, at balanced and best."""
 
@@ -100,6 +102,8 @@ def trials(network: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield name, recipe(base, changes), {}
     for name, side in BOUNDS.items():
         yield name, recipe("best", {}), {side: "int16", "keep_unfused": True}
+    for name, base in POWERS.items():
+        yield name, recipe(base, {}), {"scales": "power-of-two", "granularity": "tensor"}
     bits = FEW_BITS.get(network)
     for base in ("balanced", "best") if bits else ():
         yield f"{base}, {bits}", recipe(base, {}), {"weights": bits}

@@ -145,15 +145,17 @@ def curve(draw: st.DrawFn, m: Qdq, x: Tensor) -> Tensor:
 PARTS: list[Callable[[st.DrawFn, Qdq, Tensor], Tensor]] = [
     conv, conv, transposed, pool, join, move, curve,
 ]  # fmt: skip
+KINDS = ("shift", "zeros", "multiplier")
+"""Shifts alone, with zero points, and any scale."""
 
 
 @st.composite
 def chains(
-    draw: st.DrawFn, rounding: Rounding | None = None, multiplier: bool | None = None
+    draw: st.DrawFn, rounding: Rounding | None = None, kinds: tuple[str, ...] = KINDS
 ) -> onnx.ModelProto:
     way = rounding or draw(st.sampled_from(list(Rounding)))
-    scaled = draw(st.booleans()) if multiplier is None else multiplier
-    m = Qdq(draw(st.integers(0, 99)), way.value, multiplier=scaled)
+    more = {k: True for k in [draw(st.sampled_from(kinds))] if k != "shift"}
+    m = Qdq(draw(st.integers(0, 99)), way.value, **more)
     m.weight_bits, m.bits = (draw(st.sampled_from(w)) for w in ((8, 4, 6, 7, 10, 12), (8, 4, 7)))
     shape = (1, *(draw(st.integers(1, 6)) for _ in range(3)))
     x = Tensor(m.input(shape[1:], -4, draw(st.sampled_from([INT8, UINT8]))), shape, -4)

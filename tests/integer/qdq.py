@@ -1,4 +1,4 @@
-"""QDQ models built by hand: scales are powers of two and zero points 0, or both are any."""
+"""QDQ models built by hand: scales are powers of two, zero points 0, or either is any."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ class Qdq:
     """A model under construction; methods take and return names of dequantized tensors.
 
     Weights have codes of *weight_bits*, and results stored as int8 of *bits*, as a Clip in front of
-    their QuantizeLinear says (not with multipliers).
+    their QuantizeLinear says (where zero points are 0).
     """
 
     weight_bits = 8
     bits = 8
 
-    def __init__(self, seed: int = 0, rounding: str | None = None, *, multiplier: bool = False
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self, seed: int = 0, rounding: str | None = None, *, multiplier: bool = False,
+        zeros: bool = False,
+    ) -> None:  # fmt: skip
         self.rng = np.random.default_rng(seed)
-        self.rounding, self.multiplier = rounding, multiplier
+        self.rounding, self.multiplier, self.zeros = rounding, multiplier, zeros or multiplier
         self.nodes: list[onnx.NodeProto] = []
         self.stored: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -53,10 +55,11 @@ class Qdq:
 
     def quantize(self, x: str, exponent: int, dtype: Any = INT8) -> str:
         """QuantizeLinear and DequantizeLinear; with a multiplier any scale near 2^exponent."""
+        limits = np.iinfo(dtype)
         scale, zero = np.float32(2.0**exponent), 0
         if self.multiplier:
-            limits = np.iinfo(dtype)
             scale *= np.float32(self.rng.uniform(0.75, 1.5))
+        if self.zeros:
             zero = int(self.rng.integers(limits.min, limits.max // 2, endpoint=True))
         elif dtype is INT8 and self.bits < 8:
             most = 1 << (self.bits - 1)
@@ -114,6 +117,8 @@ class Qdq:
         props = {"onnxq.rounding": self.rounding} if self.rounding else {}
         if self.multiplier:
             props["onnxq.requantization"] = "multiplier"
+        if self.zeros:
+            props["onnxq.zero_points"] = "any"
         helper.set_model_props(model, props)
         return onnx.shape_inference.infer_shapes(model)
 

@@ -36,3 +36,21 @@ def test_every_width(target: str, weights: int, activations: int, tmp_path: Path
     images = np.load(MODELS / "mnist_evaluation.npz")["input"][:10]
     holds = verify(model, [{"input": x[None]} for x in images])["holds"]
     assert holds["runtime"] and holds["c"] in (True, None)
+
+
+def test_zero_points_where_results_are_shifted() -> None:
+    """What is behind a Relu gets all codes, and every value is the same in C and simulation."""
+    options = {"data": str(MODELS / "mnist_calibration.npz"), "target": "fpga-pow2"}
+    made = [
+        onnxq.quantize(MODELS / "lenet_mnist.onnx", asymmetric=asymmetric, **options)
+        for asymmetric in (False, True)
+    ]
+    sqnr = [r.report["summary"]["outputs"][0]["sqnr_db"] for r in made]
+    assert sqnr[1] > sqnr[0] + 0.5
+    model = Model.load(made[1].model.to_proto())
+    program = lower(model)
+    assert {v.zero_point for n, v in program.values.items() if n.startswith("relu")} == {-128}
+    assert not any(step.multipliers for step in program.steps)
+    images = np.load(MODELS / "mnist_evaluation.npz")["input"][:10]
+    holds = verify(model, [{"input": x[None]} for x in images])["holds"]
+    assert holds["runtime"] and holds["simulation"] and holds["c"] in (True, None)

@@ -12,7 +12,7 @@ from onnxq.calibrate.driver import calibrate
 from onnxq.graph import Model
 from onnxq.pipeline import Context, Pass, PassManager, Recipe, TensorFact, Verify
 from onnxq.runtime.probe import probe
-from onnxq.targets import get_target
+from onnxq.targets import Target, get_target
 from onnxq.testing import random_feeds
 from tests.passes.golden import parse
 
@@ -23,7 +23,7 @@ def run(
     text: str,
     recipe: str | Sequence[Pass],
     *,
-    target: str = "x86",
+    target: str | Target = "x86",
     weights: Mapping[str, NDArray[Any]] | None = None,
     data: Samples | None = None,
     opset: int = 13,

@@ -63,6 +63,7 @@ class Calls:
 
     def __post_init__(self) -> None:
         self.multipliers = any(step.multipliers for step in self.program.steps)
+        self.zeros = self.multipliers or any(step.zero_point for step in self.program.steps)
         self.lefts = any(min(step.shifts) < 0 for step in self.program.steps)
         self.block = block(self.program, self.memory)
         for name, codes in self.program.constants.items():
@@ -169,7 +170,7 @@ class Calls:
             parts.append(self.weight(f"{self.label}_multiplier", multipliers, "int32"))
         shifts = np.broadcast_to(np.array(step.shifts), (channels,))
         parts.append(self.weight(f"{self.label}_shift", shifts, "int8"))
-        numbers = [step.zero_point] * self.multipliers + [step.low, step.high]
+        numbers = [step.zero_point] * self.zeros + [step.low, step.high]
         parts += [str(_NAMED.get(n, n)) for n in numbers]
         return self._define("scale", f"{self.label}_scale", f"{{{', '.join(parts)}}}")
 

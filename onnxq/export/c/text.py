@@ -50,11 +50,12 @@ def template(name: str) -> str:
     return (files("onnxq.export.c") / "kernels" / name).read_text("utf-8")
 
 
-def fixed_header(rounding: Rounding, *, multipliers: bool, lefts: bool) -> str:
-    """``fixed.h``: shifts with *rounding*, some to the left, and *multipliers* in front of them."""
+def fixed_header(rounding: Rounding, *, multipliers: bool, lefts: bool, zeros: bool) -> str:
+    """``fixed.h``: shifts with *rounding*, some left, *multipliers* in front, *zeros* behind."""
     mode = rounding.value.replace("-", " ")
     text = template("fixed.h").replace("@MODE@", mode).replace("@ROUND@", _ROUND[rounding])
-    kind = "multiplier.h" if multipliers else "shift_left.h" if lefts else "shift.h"
+    kind = "shift_zero.h" if zeros else "shift_left.h" if lefts else "shift.h"
+    kind = "multiplier.h" if multipliers else kind
     return text.replace("@SCALED@", template(kind))
 
 
@@ -73,12 +74,13 @@ def pairs_header() -> str:
     return template("pairs.h").replace("@SIMD@\n", found)
 
 
-def scale_struct(*, multipliers: bool) -> str:
+def scale_struct(*, multipliers: bool, zeros: bool) -> str:
     """The structure that says how accumulators become codes."""
     if not multipliers:
+        added, zero = (" what is\n   added then,", "zero, ") if zeros else ("", "")
         return (
-            "/* How accumulators become codes: a shift for each channel, and a clip. */\n"
-            "struct scale {\n    const int8_t *shift;\n    int32_t low, high;\n};"
+            f"/* How accumulators become codes: a shift for each channel,{added} and a clip. */\n"
+            f"struct scale {{\n    const int8_t *shift;\n    int32_t {zero}low, high;\n}};"
         )
     return (
         "/* How accumulators become codes: a multiplier and a shift for each channel, what is\n"

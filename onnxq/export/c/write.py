@@ -97,7 +97,7 @@ def write_c(program: Program, golden: Golden, name: str) -> Source:
     values = [program.values[v] for v in (*inputs, *program.outputs.values())]
     files = {
         "fixed.h": fixed_header(
-            program.rounding, multipliers=calls.multipliers, lefts=calls.lefts
+            program.rounding, multipliers=calls.multipliers, lefts=calls.lefts, zeros=calls.zeros
         ),
         "kernels.h": _kernels_header(calls),
         "kernels.c": _kernels(calls),
@@ -202,7 +202,8 @@ def _kernels(calls: Calls) -> str:
 
 def _kernels_header(calls: Calls) -> str:
     kernels = {k for k, _ in calls.kernels}
-    found = ["#include <stdint.h>\n", scale_struct(multipliers=calls.multipliers) + "\n"]
+    struct = scale_struct(multipliers=calls.multipliers, zeros=calls.zeros)
+    found = ["#include <stdint.h>\n", struct + "\n"]
     if kernels & {*_NESTS, "take"}:
         found.append(f"#define LOOPS {DEEPEST}\n")
     found += [template(name) for name, users in _STRUCTS.items() if kernels & set(users)]

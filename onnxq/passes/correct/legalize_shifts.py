@@ -94,7 +94,8 @@ class _Moved:
         return node.op == "Add" and self._sum(node)
 
     def _exponent(self, name: str) -> int:
-        return int(exponents(name, self.ctx.qparams[name]))
+        centred = not self.arithmetic.zero_points
+        return int(exponents(name, self.ctx.qparams[name], centred=centred))
 
     def _product(self, node: gs.Node) -> bool:
         x, weight, y = node.inputs[0].name, node.inputs[1], result(node, self.ctx)

@@ -90,7 +90,7 @@ class _Proof:
         else:
             return None
         if held is not None and by_shifts:
-            shift = exponents("", self.ctx.qparams[result(node, self.ctx)]) - held
+            shift = self._exponents(result(node, self.ctx)) - held
             self._shift(node, int(shift.min()), int(shift.max()))
             half = 1 << max(int(shift.max()) - 1, 0)
             if self.arithmetic.rounding is not Rounding.FLOOR and shift.max() > 0:
@@ -119,9 +119,10 @@ class _Proof:
 
     def _exponents(self, name: str) -> np.ndarray:
         """Exponents of the scales of *name*; 0 where they may be any."""
-        return (
-            np.array(0) if self.arithmetic.multiplier else exponents(name, self.ctx.qparams[name])
-        )
+        if self.arithmetic.multiplier:
+            return np.array(0)
+        centred = not self.arithmetic.zero_points
+        return exponents(name, self.ctx.qparams[name], centred=centred)
 
     def _product(self, node: gs.Node) -> tuple[int, int, np.ndarray]:
         x, w = node.inputs[0].name, node.inputs[1].name

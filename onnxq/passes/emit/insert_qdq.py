@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -29,13 +29,13 @@ class InsertQdq(Pass):
     """Surround every planned node with Q/DQ pairs that the runtime fuses into integer kernels.
 
     What it does
-        Where fewer codes are in use than the type has (7 bits), they are clipped: as codes
-        where the target can, in floats in front of QuantizeLinear elsewhere. Behind each integer
-        node its output is quantized and dequantized; the dequantized tensor
-        keeps the old name, the tensor before it is called ``NAME__float``. A float tensor that an
-        integer node reads gets a Q/DQ pair on that edge alone. Weights and biases become integer
-        constants with a DequantizeLinear. Absorbed activations are removed where the range of
-        codes stands for them.
+        Where fewer codes are in use than the type has (7 bits, or a scale that is a power of two
+        and reaches beyond an absorbed activation), they are clipped: as codes where the target
+        can, in floats in front of QuantizeLinear elsewhere. Behind each integer node its output
+        is quantized and dequantized; the dequantized tensor keeps the old name, the tensor before
+        it is called ``NAME__float``. A float tensor that an integer node reads gets a Q/DQ pair
+        on that edge alone. Weights and biases become integer constants with a DequantizeLinear.
+        Absorbed activations are removed where the range of codes stands for them.
 
     Why
         QDQ is plain ONNX: any runtime can run it, and ONNX Runtime, TensorRT and OpenVINO fuse it
@@ -46,7 +46,8 @@ class InsertQdq(Pass):
         ``insert-qdq{float_weights=true}``
 
     When it declines
-        An activation whose limits the codes exceed by more than half a step is kept.
+        An activation whose limits the codes exceed by more than half a step is kept where codes
+        cannot be clipped.
 
     Numerics
         A removed activation clamps to its limits within half a quantization step.
@@ -124,12 +125,16 @@ def _absorb(model: Model, ctx: Context, node: gs.Node) -> bool:
     result = behind[-1].outputs[0]
     bounds = [b for a in behind if (b := clamp(a)) is not None]
     limits = (max(low for low, _ in bounds), min(high for _, high in bounds))
-    low, high = ctx.qparams[result.name].real_range
-    step = float(ctx.qparams[result.name].scale)
+    name, q = result.name, ctx.qparams[result.name]
+    low, high = q.real_range
+    step = float(q.scale)
     if not (low >= limits[0] - step / 2 and high <= limits[1] + step / 2):
-        ctx.decline(node, f"codes reach {low:.4g} … {high:.4g}, beyond {limits}: activation kept")
-        return False
-    name = result.name
+        if not (ctx.target.clips_codes and q.dtype.storage in ("int8", "uint8")):
+            reach = f"{low:.4g} … {high:.4g}"
+            ctx.decline(node, f"codes reach {reach}, beyond {limits}: activation kept")
+            return False
+        ends = np.clip(np.rint(np.array(limits) / step) + int(q.zero_point), q.qmin, q.qmax)
+        ctx.qparams[name] = replace(q, codes=(int(ends[0]), int(ends[1])))
     for activation in reversed(behind):
         bypass(model, activation)
     node.outputs[0].name = name

@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 from onnx import numpy_helper
 
 from onnxq.passes.correct.quantize_biases import QuantizeBiases
 from onnxq.passes.emit.insert_qdq import InsertQdq
 from onnxq.passes.plan.exclude_nodes import ExcludeNodes
 from onnxq.pipeline import Context, Pass, Recipe
+from onnxq.targets import Target, get_target
 from onnxq.testing import random_feeds
 from tests.passes.golden import outputs, parse, same_graph
 from tests.passes.stages import run
@@ -112,16 +115,24 @@ def test_float_output() -> None:
     )
 
 
-def test_declines_where_codes_reach_beyond_the_activation() -> None:
+def test_where_codes_reach_beyond_the_activation() -> None:
     """Two activations on a shared scale: Relu6's codes would reach to the other's 40."""
     text = """g (float[1,2,4,4] x) => (float[1,4,4,4] y)
         <float[2,2,1,1] w, float[2,2,1,1] v, float[4,4,1,1] u, float low = {0}, float high = {0.25}>
         { [one] a = Conv (x, w)  [clip] r = Clip (a, low, high)  [two] b = Conv (x, v)
           [join] c = Concat <axis = 1> (r, b)  [last] y = Conv (c, u) }"""
-    model, ctx = run(text, [*CHOOSE, InsertQdq()], target="x86-vnni")
-    assert [d.node for d in ctx.journal.declines] == ["one"]
-    assert "activation kept" in ctx.journal.declines[0].reason
-    assert [n.op for n in model.graph.nodes].count("Clip") == 1
+
+    def clip(target: str | Target) -> tuple[gs.Node, list[str]]:
+        model, ctx = run(text, [*CHOOSE, InsertQdq()], target=target)
+        (found,) = (n for n in model.graph.nodes if n.op == "Clip")
+        return found, [d.node for d in ctx.journal.declines]
+
+    node, declined = clip("x86-vnni")  # of codes
+    assert node.inputs[0].inputs[0].op == "QuantizeLinear" and not declined
+    scale, zero = (float(t.values) for t in node.inputs[0].inputs[0].inputs[1:])
+    assert abs((int(node.inputs[2].values) - zero) * scale - 0.25) <= scale / 2
+    node, declined = clip(replace(get_target("x86-vnni"), clips_codes=False))
+    assert node.inputs[0].inputs[0].op == "Conv" and declined == ["one"]
 
 
 def test_nothing_planned_changes_nothing() -> None:
