@@ -15,6 +15,7 @@ from onnx import ModelProto
 
 from onnxq.calibrate.digest import model_digest
 from onnxq.calibrate.driver import calibrate
+from onnxq.calibrate.masks import with_masks
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.random_data import Ranges, random_data
 from onnxq.calibrate.sources import DataSource, Feed, open_data
@@ -245,7 +246,7 @@ def open_calibration(
         def plain(inputs: Sequence[InputInfo]) -> DataSource:
             if given is None:
                 return random_data(inputs, seed=seed, ranges=ranges)
-            return open_data(given, inputs, preprocess, seed)
+            return open_data(given, with_masks(inputs, model), preprocess, seed)
 
         return stateful(plain, session, states) if states else plain(session.inputs)
 

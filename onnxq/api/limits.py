@@ -12,7 +12,7 @@ from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.passes.plan.set_precision import SetPrecision
 from onnxq.pipeline import Recipe
-from onnxq.quant import DType, PerTensor, dtype, number_format
+from onnxq.quant import DType, PerTensor, dtype, in_bytes, number_format
 from onnxq.runtime.versions import reads
 from onnxq.targets import Target
 
@@ -58,7 +58,7 @@ def needed_opset(recipe: Recipe, target: Target) -> tuple[int, str]:
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), PlanKernels())
     formats = {
         number_format(plan.weights or target.weights.dtype),
-        number_format(plan.activations or target.activations.dtype),
+        in_bytes(number_format(plan.activations or target.activations.dtype)),
     }
     for one in recipe.passes:
         formats |= given_formats(one.file) if isinstance(one, OverrideTensors) else set()

@@ -24,7 +24,7 @@ from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
-from onnxq.quant import number_format
+from onnxq.quant import DType, number_format
 from onnxq.quant.nonuniform import NONUNIFORM
 from onnxq.quant.ranges import RANGE_METHODS
 from onnxq.targets import Target
@@ -58,7 +58,7 @@ class Changes:
             raise UnknownNameError("calibration method", self.calibration, methods)
         for name in (self.weights, self.activations):
             if name is not None and not (name == self.weights and name in NONUNIFORM):
-                number_format(name)
+                _check_width(number_format(name))
         if str(self.granularity).startswith("block"):
             raise OptionError(
                 f"granularity '{self.granularity}' in mode static",
@@ -75,6 +75,16 @@ class Changes:
             raise UnknownNameError("choice of domains", str(self.domains), DOMAINS)
         if self.domains is not None and self.format != "qoperator":
             raise OptionError("--domains has no effect on QDQ models", hint="--format qoperator")
+
+
+def _check_width(kind: DType) -> None:
+    """Stop where no QuantizeLinear makes *kind*.
+
+    Raises:
+        OptionError: it has more than 16 bits.
+    """
+    if kind.bits > 16:
+        raise OptionError(f"{kind} for weights or activations", hint="2 to 16 bits")
 
 
 _ROUNDING_AGAIN = ("round-second-order",)

@@ -70,11 +70,12 @@ class FeedCheck:
         if info.shape is not None:
             _check_shape(x.shape, info.shape, where)
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            bad = int(x.size - np.isfinite(x).sum())
-            raise DataError(
-                f"{where}: {bad} of {x.size} values are NaN or Inf",
-                hint="repair or leave out the sample",
-            )
+            bad = int((~np.isfinite(x) & ~(info.mask & (x == -np.inf))).sum())
+            if bad:
+                raise DataError(
+                    f"{where}: {bad} of {x.size} values are NaN or Inf",
+                    hint="repair or leave out the sample",
+                )
         return x
 
     def _typed(self, x: NDArray[Any], info: InputInfo, where: str) -> NDArray[Any]:

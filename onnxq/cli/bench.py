@@ -56,6 +56,7 @@ def bench(
     meets all of them. The speed is the median of the ratios within rounds. With several threads or
     batches, each is measured with each, in a part of the time.
     """
+    from onnxq.calibrate.masks import with_masks
     from onnxq.calibrate.random_data import random_data
     from onnxq.calibrate.sources import open_data
     from onnxq.cli.console import out, write_json
@@ -74,7 +75,9 @@ def bench(
     models = {path.name if plain else str(path): Model.load(path) for path in paths}
     if len(models) < len(paths):
         raise OptionError("a model is given twice", hint="name each file once")
-    inputs = Session(next(iter(models.values())), chosen, optimize=False).inputs
+    first = next(iter(models.values()))
+    inputs = Session(first, chosen, optimize=False).inputs
+    masked = with_masks(inputs, first)
     sizes = counts(batch, "--batch") or [fixed_batch(inputs) or 1]
     used: list[int] | list[None] = counts(threads, "--threads") or [None]
     wanted = [(size, count) for size in sizes for count in used]
@@ -83,7 +86,7 @@ def bench(
         if data is None:
             source = random_data(inputs, samples=BATCHES * size, seed=seed)
         else:
-            source = open_data(data, inputs, preprocess, seed)
+            source = open_data(data, masked, preprocess, seed)
         found = run_bench(
             models, batches(source, inputs, size), batch=size, threads=count, providers=chosen,
             effort=Effort(rounds=rounds, seconds=seconds / len(wanted)),

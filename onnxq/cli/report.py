@@ -66,6 +66,7 @@ def report(
         check_report(path)
 
     from onnxq.calibrate.functions import load_function
+    from onnxq.calibrate.masks import with_masks
     from onnxq.calibrate.sources import open_data
     from onnxq.graph import Model
     from onnxq.report.advise import Effort
@@ -81,7 +82,7 @@ def report(
     with ProgressLine(quiet=quiet or json) as progress:
         progress.stage("report")
         inputs = Session(models[0].to_proto(), chosen, optimize=False).inputs
-        source = open_data(data, inputs, preprocess)
+        source = open_data(data, with_masks(inputs, models[0]), preprocess)
         samples = progress.each(source, source.length)
         found = compare(*models, samples, providers=chosen, arithmetic=how, effort=effort)
         found["data"]["digest"] = source.digest()

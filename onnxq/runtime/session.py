@@ -45,11 +45,13 @@ class InputInfo:
         name: its name.
         dtype: numpy dtype; None where it is no tensor, or of a type that numpy lacks.
         shape: its dimensions, a name or None for a free one; None where the rank is not known.
+        mask: whether it only masks, so that minus infinity is one of its values.
     """
 
     name: str
     dtype: np.dtype[Any] | None
     shape: tuple[int | str | None, ...] | None
+    mask: bool = False
 
 
 class Session:

@@ -221,6 +221,34 @@ def test_what_training_rounded_in_and_around_a_branch(form: str) -> None:
         assert np.abs(outputs(model, feed)[0] - a).max() < 0.02 * np.abs(a).max()
 
 
+def test_functions_in_bodies_in_bodies() -> None:
+    """A function in the graph, in a branch, and in a loop in that branch: all on integers."""
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        g (float[2,16] x, bool p, int64 n) => (float[2,16] y) { a = own.layer (x, w)
+        [if] y = If (p) <then_branch = t () => (float[2,16] m) { b = own.layer (a, w)
+            [loop] m = Loop (n, , b) <body = l (int64 i, bool c, float[2,16] h) =>
+                (bool d, float[2,16] e) { d = Identity (c)  u = own.layer (h, v)
+                e = Add (u, a) }> },
+            else_branch = e () => (float[2,16] k) { k = Abs (a) }> }
+        <domain: "own", opset_import: ["" : 17]> layer (q, r) => (s) { t = MatMul (q, r)
+            z = Constant <value = float {0.25}> ()  o = Add (t, z)  s = Tanh (o) }""")
+    rng = np.random.default_rng(0)
+    for name in "wv":
+        weight = rng.normal(0, 0.25, (16, 16)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    data = [{"x": rng.normal(size=(2, 16)).astype(np.float32), "p": np.array(i % 3 != 0),
+             "n": np.array(2 + i % 3)} for i in range(20)]  # fmt: skip
+    result = onnxq.quantize(model, data=data, target="x86-vnni", recipe="fast")
+    where = {e.get("body", ""): e["kernel"] for e in result.report["layers"]}
+    deep = "body of 'loop' in then_branch of 'if'"
+    assert where.keys() == {"", "then_branch of 'if'", deep} and all(where.values())
+    found = check(result.model, int8=False)
+    assert found.macs_percent == result.report["summary"]["integer_macs_percent"] == 100
+    for feed in data[:3]:
+        (real,), (here,) = outputs(model, feed), outputs(result.model.to_proto(), feed)
+        assert np.abs(real - here).max() < 0.03 * np.abs(real).max()
+
+
 @needs_zoo
 def test_layers_in_branches_of_branches_are_counted() -> None:
     """The voice detector has all of its layers in an If, and its LSTM in one inside of that."""

@@ -122,6 +122,7 @@ def test_what_is_refused() -> None:
     refused("float4e2m1 are not for target generic", target="generic", activations="float4")
     refused("no operators on floating", target="generic", activations="float8", format="qoperator")
     refused("even steps", target="generic", activations="float8", calibration="entropy")
+    refused("int32 for weights or activations", target="generic", weights="int32")
     refused("needs opset 19", target="generic", activations="float8", max_opset=17)
 
 
