@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from onnxq.errors import DataError, ModelFileError, UnsupportedModelError
 from onnxq.graph import Model
+from onnxq.graph.bodies import subgraphs
 from onnxq.runtime.providers import Provider, resolve
 
 Feed = Mapping[str, NDArray[Any]]
@@ -178,13 +179,21 @@ class Session:
 def _holds_float8(model: Source) -> bool:
     """Whether *model*, where it is no file, has codes of float8 beside a QuantizeLinear."""
     if isinstance(model, onnx.ModelProto):
-        stored = any(t.data_type in _FLOAT8 for t in model.graph.initializer)
-        return stored and any(n.op_type == "QuantizeLinear" for n in model.graph.node)
+        graphs = [model.graph, *_inner(model.graph)]
+        stored = any(t.data_type in _FLOAT8 for g in graphs for t in g.initializer)
+        return stored and any(n.op_type == "QuantizeLinear" for g in graphs for n in g.node)
     if isinstance(model, Model):
-        nodes = [n for n in model.graph.nodes if n.op in ("QuantizeLinear", "DequantizeLinear")]
+        nodes = [n for n in model.nodes() if n.op in ("QuantizeLinear", "DequantizeLinear")]
         stored = any(str(t.dtype).startswith("float8") for n in nodes for t in n.inputs[2:])
         return stored and any(n.op == "QuantizeLinear" for n in nodes)
     return False
+
+
+def _inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    for node in graph.node:
+        for inner in subgraphs(node):
+            yield inner
+            yield from _inner(inner)
 
 
 def _refused(feed: Feed, error: Exception) -> DataError:

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 import onnxq
 from onnxq.calibrate.bodies import body_feeds
 from onnxq.graph import Model
 from onnxq.graph.bodies import bodies, subgraphs
 from onnxq.report.coverage import check
+from onnxq.runtime.session import Session
 from tests.api.qat_models import Qat
 from tests.models.test_models import MODELS
 from tests.passes.golden import outputs
@@ -120,6 +122,22 @@ def test_a_branch_without_samples_keeps_its_activations_in_float() -> None:
     (feed,) = samples("branches", 1, 9, exact=True)
     (real,), (found_,) = outputs(NETWORKS["branches"](), feed), outputs(proto, feed)
     assert np.abs(real - found_).max() < 0.08 * np.abs(real).max()
+
+
+def test_float8_in_bodies() -> None:
+    result = onnxq.quantize(NETWORKS["branches"](), data=samples("branches", 12, 0),
+                            target="generic", activations="float8", recipe="fast")  # fmt: skip
+    assert [b["reason"] for b in result.report["summary"]["bodies"]] == ["", ""]
+    inside = [e for e in result.report["layers"] if e.get("body")]
+    assert len(inside) == LAYERS["branches"]
+    assert all("float8e4m3fn" in e["precision"] for e in inside)
+    proto = result.model.to_proto()
+    onnx.checker.check_model(proto, full_check=True)
+    for feed in samples("branches", 2, 5):
+        (real,) = outputs(NETWORKS["branches"](), feed)
+        (found,) = ReferenceEvaluator(proto).run(None, feed)
+        assert np.abs(real - found).max() < 0.15 * np.abs(real).max()
+        assert np.allclose(found, Session(proto).run(feed)["y"], rtol=0.02, atol=0.02)
 
 
 def test_an_excluded_node_keeps_its_body() -> None:
