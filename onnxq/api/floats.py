@@ -14,12 +14,17 @@ _EVEN = ("round-second-order",)
 """Passes that choose codes of weights on a grid of even steps."""
 
 
-def with_floats(recipe: Recipe, target: Target, format: str) -> Recipe:  # noqa: A002 (fixed)
+def with_floats(
+    recipe: Recipe,
+    target: Target,
+    format: str,  # noqa: A002 (the name is fixed)
+    keep_scales: bool = False,
+) -> Recipe:
     """*recipe*, whose weights have the format of activations where those are floats of few bits.
 
     Raises:
-        OptionError: *target* cannot hold the format that the recipe asks for, or *format* has no
-            operators for it.
+        OptionError: *target* cannot hold the format that the recipe asks for, *format* has no
+            operators for it, or scales of training are to be kept, which are of even steps.
     """
     plan = next((p for p in recipe.passes if isinstance(p, PlanKernels)), None)
     if plan is None:
@@ -38,6 +43,11 @@ def with_floats(recipe: Recipe, target: Target, format: str) -> Recipe:  # noqa:
     if format == "qoperator":
         raise OptionError(
             "format qoperator has no operators on floating-point codes", hint="--format qdq"
+        )
+    if keep_scales:
+        raise OptionError(
+            "--keep-scales keeps the codes of training, which floating-point formats do not have",
+            hint="leave out --activations and --weights",
         )
     weights = plan.weights or plan.activations
     left = _EVEN if number_format(str(weights)).floating else ()

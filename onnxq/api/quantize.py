@@ -197,7 +197,8 @@ def quantize(
             costs=costs_from(costs, profile, progress),
         )  # fmt: skip
         check_format(format, profile)
-        steps = with_floats(change(Recipe.resolve(recipe), changes), profile, format)
+        steps = change(Recipe.resolve(recipe), changes)
+        steps = with_floats(steps, profile, format, keep_scales)
         steps = legalized(steps, profile)
         steps = trained.with_trained(steps, calibrates=not untaught) if keep_scales else steps
         if data_free:

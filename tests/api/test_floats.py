@@ -103,6 +103,14 @@ def test_types_beside_each_other(tmp_path: Path) -> None:
     assert np.allclose(found, [Session(proto).run(f)["y"] for f in feeds], rtol=2e-2, atol=1e-4)
 
 
+def test_methods_are_compared_without_the_one_for_even_steps() -> None:
+    result = onnxq.quantize(network(), data=samples(), target="generic", activations="float8",
+                            calibration="auto", recipe="fast")  # fmt: skip
+    choices = [t["choice"] for t in result.report["tensors"].values() if "choice" in t]
+    assert choices and not any("entropy" in c["noise_to_signal"] for c in choices)
+    assert result.report["summary"]["outputs"][0]["sqnr_db"] > 26
+
+
 def test_weights_alone_in_float8() -> None:
     result = onnxq.quantize(network(), data=samples(), target="generic", weights="float8",
                             recipe="fast")  # fmt: skip
@@ -122,6 +130,8 @@ def test_what_is_refused() -> None:
     refused("float4e2m1 are not for target generic", target="generic", activations="float4")
     refused("no operators on floating", target="generic", activations="float8", format="qoperator")
     refused("even steps", target="generic", activations="float8", calibration="entropy")
+    refused("keeps the codes of training", target="generic", activations="float8",
+            keep_scales=True)  # fmt: skip
     refused("int32 for weights or activations", target="generic", weights="int32")
     refused("needs opset 19", target="generic", activations="float8", max_opset=17)
 

@@ -61,10 +61,9 @@ def candidates(
 
 
 def _methods(extremes: ExtremesState, plain: HistogramState, spec: QuantSpec) -> dict[str, QParams]:
-    ranges = {
-        "minmax": extremes.bounds,
-        "entropy": choose_range("entropy", extremes, plain, spec),
-    }
+    ranges = {"minmax": extremes.bounds}
+    if not spec.dtype.floating:  # it is for even steps
+        ranges["entropy"] = choose_range("entropy", extremes, plain, spec)
     for percent in _PERCENTILES:
         options = RangeOptions(percentile=percent)
         name = f"percentile {percent:g}"
