@@ -142,7 +142,7 @@ class Measured:
             by_channel = np.reshape(columns, -1)
             low, high = low * by_channel, high * by_channel
         bounds = np.array([low.min(initial=0.0), high.max(initial=0.0)], np.float64)
-        reach = self._reach / np.square(columns)
+        reach = (self._reach / np.square(columns)).swapaxes(1, 2)
         some = np.ascontiguousarray(scaled[:, ::_SEARCHED])
         least, chosen = np.inf, affine(bounds[0], bounds[1], self.activations)
         for clip in _CLIPS:
@@ -150,7 +150,7 @@ class Measured:
             error = nearest(some, scale, zero, self.activations)
             error -= some
             np.square(error, out=error)
-            made = float((error.sum(axis=1, keepdims=True) * reach).sum(dtype=np.float64))
+            made = float((error @ reach).sum(dtype=np.float64))
             if made < least:
                 least, chosen = made, (scale, zero)
         best = nearest(self.held * columns if held else scaled, *chosen, self.activations)
