@@ -22,9 +22,9 @@ from onnxq.api.rounds import Emitted, Rounds
 from onnxq.api.speed import add_speed
 from onnxq.api.states import add_states
 from onnxq.api.without_ranges import Call
-from onnxq.graph import Model
+from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context
-from onnxq.quant import Shared
+from onnxq.quant import QuantSpec, Shared
 from onnxq.report.advise import advise
 from onnxq.report.build import Facts, build
 from onnxq.report.spread import Spread
@@ -145,12 +145,31 @@ def _report(
     report = build(made.original, ctx, errors, facts)
     if call.detail == "full" and errors.isolated is not None and ctx.plan.nodes:
         advise(report, errors.isolated, kept, effort=call.effort, providers=call.providers)
-    for entry in report["recommendation"]:
-        if "tensors" in entry:  # those that have a format of their own
-            entry["tensors"] = list(dict.fromkeys(_root(n, ctx) for n in entry["tensors"]))
+    _name_tensors(report, made)
     planned = add_bodies(report, inner, made.found.coverage)
     add_coverage(report, made.found, ctx, planned)
     return report
+
+
+def _name_tensors(report: dict[str, Any], made: Emitted) -> None:
+    """Let tensors of recommendations be those to widen: with a format of their own.
+
+    They are the weights of a layer, where these make half of its noise.
+    """
+    ctx = made.ctx
+    layers = {e["node"]: e for e in report["layers"]}
+    nodes = {n.name: n for n in made.original.graph.nodes}
+    for entry in (e for e in report["recommendation"] if "tensors" in e):
+        name = entry["node"]
+        stored = [
+            nodes[name].inputs[i].name
+            for i in ctx.plan.nodes[name].inputs
+            if is_constant(nodes[name].inputs[i])
+            and isinstance(ctx.plan.tensors.get(nodes[name].inputs[i].name), QuantSpec)
+        ]
+        if stored and ((layers[name].get("share") or {}).get("weights") or 0.0) >= 0.5:
+            entry["tensors"] = stored
+        entry["tensors"] = list(dict.fromkeys(_root(n, ctx) for n in entry["tensors"]))
 
 
 def _root(name: str, ctx: Context) -> str:
