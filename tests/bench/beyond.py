@@ -26,8 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from compare import entries, machine, required, scored, zoo_program
+from peer import samples
 from process import Finished, run
 from readme import Section
+
+from onnxq.errors import OnnxqError
+from onnxq.graph import Model
+from onnxq.report.coverage import check
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "beyond.json"
@@ -81,12 +86,12 @@ def make(title: str, model: Path, data: Path, out: Path) -> Finished:
     return run([*command, *given, *OWN[title]])
 
 
-def integer_share(out: Path) -> float | None:
-    """Percentage of multiply-accumulates on integers, as ``onnxq check`` says."""
-    found = run([sys.executable, "-m", "onnxq", "check", out, "--json"])
-    if found.code:
+def integer_share(out: Path, data: Path) -> float | None:
+    """Percentage of multiply-accumulates on integers in a run on the first sample of *data*."""
+    try:
+        share = check(Model.load(out), feed=next(samples(out, data))).macs_percent
+    except OnnxqError:
         return None
-    share = json.loads(found.output)["summary"]["integer_macs_percent"]
     return None if share is None else round(share, 1)
 
 
@@ -126,7 +131,7 @@ def measured(
         row |= {"error": ended.reason.replace(str(folder), "")} if ended.code else scored(name, out)
         if "error" not in row:
             row["size"] = round(out.stat().st_size / model.stat().st_size, 3)
-            row["integer"] = integer_share(out)
+            row["integer"] = integer_share(out, data)
             if entry["metric"] == "same_decision":
                 row["distance"] = probability_error(name, out)
             files[title] = out

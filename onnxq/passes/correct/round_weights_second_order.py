@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxq.calibrate.patch_moments import PatchMomentsState
 from onnxq.graph import Model
 from onnxq.graph.deferred import peek
-from onnxq.graph.spilled import spilled
+from onnxq.graph.spilled import Spill
 from onnxq.passes.correct._layers import UNREAD, Layer, geometry
 from onnxq.passes.correct._moments import moments
 from onnxq.pipeline import Context, Pass, Stage
@@ -80,12 +80,13 @@ class RoundWeightsSecondOrder(Pass):
     def run(self, model: Model, ctx: Context) -> None:
         layers = self._layers(model, ctx)
         read = moments(layers, model, ctx, samples=self.samples, patches=self.patches)
+        spill = Spill()
         for layer, state in read:
             codes = _round(layer, ctx.blocks[layer.name], state)
             if codes is None:
                 ctx.decline(layer.node, "no rounding lowers its error on samples held out")
             else:
-                ctx.integers[layer.name] = spilled(codes)
+                ctx.integers[layer.name] = spill.keep(codes)
 
     def _layers(self, model: Model, ctx: Context) -> list[Layer]:
         """Planned layers of the main graph; others are declined."""

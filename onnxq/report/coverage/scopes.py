@@ -12,7 +12,6 @@ from onnx import ModelProto
 from onnxq.calibrate.sources import Feed
 from onnxq.graph.bodies import Body, bodies, subgraphs
 from onnxq.report.coverage.costs import body_costs
-from onnxq.runtime.origins import origins
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ def inner_scopes(around: Scope, feed: Feed | None) -> Iterator[Scope]:
 
     Where sizes do not follow from the file, costs are those of a run on *feed*, if there is one.
     """
-    names = origins(around.model.graph, around.run.graph)
-    runs = {(names[b.node], b.attribute): b.model for b in bodies(around.run) if b.node in names}
+    # by name: what an inlined body ends in computes the tensor of the If, and may be an If itself
+    runs = {(b.node, b.attribute): b.model for b in bodies(around.run)}
     for node, group in groupby(bodies(around.model), lambda body: body.node):
         found = list(group)
         computed = body_costs(around.model, found, feed)
@@ -56,20 +55,31 @@ def _inlined(run: ModelProto, model: ModelProto, body: Body) -> ModelProto:
     """Of *run*, what *body* became, with the names that *body* has for tensors.
 
     Of an If whose condition is stored, ONNX Runtime puts one branch in the place of the node: names
-    of its nodes and tensors have a prefix then, its results the names of the If's. Of the other
-    nothing is left.
+    of its nodes and tensors have a prefix then, its results the names of the If's; now and then the
+    If's own name is left out of it. Of the other nothing is left.
     """
     node = next(n for n in model.graph.node if n.name == body.node)
     results = dict(zip(node.output, (o.name for o in body.model.graph.output), strict=False))
-    prefix = f"_{node.name}_{body.attribute}_"
+    prefixes = tuple(f"_{name}_{body.attribute}_" for name in (node.name, "if"))
+    own = {o for n in body.model.graph.node for o in n.output}
+
+    def plain(name: str) -> str:
+        name = results.get(name, name)
+        return name.removeprefix(prefixes[0]).removeprefix(prefixes[1])
+
     found = ModelProto()
     found.CopyFrom(run)
-    kept = [n for n in run.graph.node if n.name.startswith(prefix)]
+    kept = [
+        n
+        for n in run.graph.node
+        if n.name.startswith(prefixes[0])
+        or (n.name.startswith(prefixes[1]) and own & {plain(o) for o in n.output})
+    ]
     del found.graph.node[:]
     found.graph.node.extend(kept)
     for one in found.graph.node:
         for names in (one.input, one.output):
-            names[:] = [results.get(n, n).removeprefix(prefix) for n in names]
+            names[:] = [plain(n) for n in names]
     return found
 
 
