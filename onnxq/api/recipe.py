@@ -187,7 +187,7 @@ def with_rest(recipe: Recipe, rest: str | None, target: Target, mode: str) -> Re
     """
     passes = list(recipe.passes)
     if rest is None:
-        halves = target.folds_casts or mode != "dynamic"
+        halves = target.folds_casts or mode != "dynamic" or not recipe.name
         kept = passes if halves else [p for p in passes if not isinstance(p, StoreFloat16)]
         return Recipe(tuple(kept), recipe.name)
     if rest not in RESTS:

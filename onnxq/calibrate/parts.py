@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from onnxq.calibrate.spool import Spool
+from onnxq.errors import UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.graph.bodies import subgraphs
 from onnxq.graph.deferred import peek
@@ -192,7 +193,14 @@ class PartedRuns:
                 made = self._parts.session(self._place, feed, wanted, self._providers)
                 session.append(made)
             found = session[0].run({n: feed[n] for n in reads}, wanted)
-            return {n: v for n, v in found.items() if isinstance(v, np.ndarray)}
+            other = next((n for n in wanted if not isinstance(found[n], np.ndarray)), None)
+            if other is not None:
+                raise UnsupportedModelError(
+                    f"tensor '{other}' is no array",
+                    why="a model of this size runs in parts, which hand on arrays alone",
+                    hint="a method that needs no data: --weight-method mse",
+                )
+            return found
 
         return run
 

@@ -1,4 +1,4 @@
-"""narrow-integers: tables of integers are stored in the bytes that their values need."""
+"""narrow-integers: tables of indices are stored in the bytes that their values need."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from onnxq.graph import Model, constant_value
 from onnxq.passes.emit._widened import Widener
 from onnxq.pipeline import Context, Pass, Stage
 
-_WIDE = (np.dtype(np.int64), np.dtype(np.int32))
 _NARROW = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NarrowIntegers(Pass):
-    """Store constants of int64 and int32 in fewer bytes, and widen them when the model is loaded.
+    """Store tables of int64 in fewer bytes, and widen them when the model is loaded.
 
     What it does
-        A table of integers becomes the narrowest integer type that holds its values, with a Cast
+        A table of int64 becomes the narrowest integer type that holds its values, with a Cast
         behind it.
 
     Why
@@ -57,10 +56,10 @@ class NarrowIntegers(Pass):
         widener = Widener(model)
         for tensor in widener.constants():
             size = int(np.prod(tensor.shape))
-            if tensor.dtype not in _WIDE or size * (tensor.dtype.itemsize - 1) < self.least:
+            if tensor.dtype != np.int64 or 7 * size < self.least:
                 continue
             kind = _narrowest(tensor)
-            if size * (tensor.dtype.itemsize - kind.itemsize) < self.least:
+            if size * (8 - kind.itemsize) < self.least:
                 continue
             if reason := widener.cannot(tensor):
                 ctx.decline(tensor.name, reason)

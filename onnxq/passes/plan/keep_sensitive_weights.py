@@ -53,7 +53,7 @@ class KeepSensitiveWeights(Pass):
     percent: float = 1.0
 
     def run(self, model: Model, ctx: Context) -> None:
-        found = candidates(model, ctx)
+        found = [n for n in candidates(model, ctx) if _size(n)]
         if any(node.op in RECURRENT for node in model.nodes()):
             why = "not as int8: in a recurrent network errors add up step after step"
             for node in found:
