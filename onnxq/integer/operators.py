@@ -118,7 +118,7 @@ def average_pool(at: Sources, node: gs.Node) -> list[Pending]:
                           "quantize its input")  # fmt: skip
         bits = _AVERAGE_BITS[x.dtype]
         factor = ((1 << bits) + elements // 2) // elements
-    kind = AveragePool(view, factor, bits)
+    kind = AveragePool(view, factor, bits, x.zero_point)
     return [Pending(node, kind, (x.name,), (x.scale * 2.0**-bits,), shape)]
 
 

@@ -1,10 +1,10 @@
 """Accuracy in integers alone: ``python integer.py [NETWORK…] [-r RECIPE…] [-t TARGET…] [-o FILE]``.
 
-For each network, recipe, target and rounding: the metric of the float model, of the QDQ model in
-ONNX Runtime (which rounds ties to even), and of the integers, which the simulation model computes.
-On the first frames each of its values is compared with the integer reference. *most_samples* is the
-``--limit`` of evaluation samples, null for all of them. Results are written
-to ``integer.json`` beside this file after each network, and those of other networks in it are kept.
+For each network, recipe, target and way to round (``-w``, those with zero points among them): the
+metric of the float model, of the QDQ model in ONNX Runtime (which rounds ties to even), and of the
+integers, which the simulation model computes. On the first frames each of its values is compared
+with the integer reference. *most_samples* is the ``--limit`` of evaluation samples, null for all of
+them. Results are written to ``integer.json`` beside this file one by one; others in it are kept.
 ``--readme`` measures nothing and puts what it holds into the README.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ LENET = "lenet_mnist"
 NETWORKS = (LENET, "cifar_resnet20", "squeezenet1.1", "mobilenetv2")
 RECIPES = ("fast", "balanced")
 TARGETS = ("fpga-pow2",)
-ROUNDINGS = ("half-up", "floor")
+WAYS: dict[str, dict[str, Any]] = {
+    "half-up": {"rounding": "half-up"},
+    "floor": {"rounding": "floor"},
+    "half-up, zero points": {"rounding": "half-up", "asymmetric": True},
+}
 SECTION = Section("integers", "integer.py")
 OUT = Path(__file__).with_name("integer.json")
 #: Frames on which every value is compared with the reference.
@@ -99,13 +104,19 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         "| --- | --- " + "| --: " * (1 + len(recipes)) + "|",
     ]
     for network, rows in results.items():
-        for rounding in ROUNDINGS:
-            found = {r["recipe"]: r for r in rows if r["rounding"] == rounding}
+        for name, way in WAYS.items():
+            found = {r["recipe"]: r for r in rows if _way(r) == way}
+            if not found:
+                continue
             cells = [f"{r['integers']:.2f} ({r['runtime']:.2f})" if r else ""
                      for r in map(found.get, recipes)]  # fmt: skip
             real = next(iter(found.values()))["float"]
-            lines.append(f"| {network} | {rounding} | {real:.2f} | {' | '.join(cells)} |")
+            lines.append(f"| {network} | {name} | {real:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _way(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: row[key] for key in ("rounding", "asymmetric") if key in row}
 
 
 def main() -> None:
@@ -113,6 +124,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=NETWORKS)
     parser.add_argument("-r", "--recipe", nargs="*", default=RECIPES)
     parser.add_argument("-t", "--target", nargs="*", default=TARGETS)
+    parser.add_argument("-w", "--way", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("-n", "--limit", type=int, help="fewer evaluation samples")
     parser.add_argument("-o", "--output", type=Path, default=OUT)
     parser.add_argument("--readme", action="store_true", help="write the README, measure nothing")
@@ -123,18 +135,18 @@ def main() -> None:
     assert ZOO is not None, "the zoo is neither at $ONNXQ_ZOO nor at ../shared/zoo"
     results = json.loads(given.output.read_text("utf-8")) if given.output.exists() else {}
     for network in given.networks:
-        results[network] = []
-        for recipe in given.recipe:
-            for target in given.target:
-                for rounding in ROUNDINGS:
-                    options = {"target": target, "recipe": recipe, "rounding": rounding}
-                    found = measure(network, options, given.limit)
-                    results[network].append(found)
-                    shown = "  ".join(
-                        f"{k} {found[k]:.2f}" for k in ("float", "runtime", "integers")
-                    )
-                    print(f"{network:16} {recipe:9} {target:10} {rounding:8} {shown}", flush=True)
-        given.output.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
+        for recipe, target, way in product(given.recipe, given.target, given.way):
+            options = {"target": target, "recipe": recipe, **WAYS[way]}
+            found = measure(network, options, given.limit)
+            others = [
+                r for r in results.get(network, [])
+                if (r["target"], r["recipe"], _way(r)) != (target, recipe, WAYS[way])
+            ]  # fmt: skip
+            results[network] = [*others, found]
+            shown = "  ".join(f"{k} {found[k]:.2f}" for k in ("float", "runtime", "integers"))
+            print(f"{network:16} {recipe:9} {target:10} {way:20} {shown}", flush=True)
+            text = json.dumps(results, indent=1, sort_keys=True) + "\n"
+            given.output.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
