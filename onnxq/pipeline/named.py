@@ -7,13 +7,12 @@ _CANONICAL = (
 # fuse-affine for Conv+Add+BatchNormalization, for Conv+BatchNormalization+Mul, and for the 1/6 that
 # hardswish-to-mul leaves
 _FUSE = (
-    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-matmul-add,"
+    "reducemean-to-gap,fuse-activation-clip,fuse-pad,fuse-focus,fuse-matmul-add,"
     "fuse-affine,fuse-batchnorm,fuse-batchnorm-forward,fuse-affine,unshare-weights,"
     "recognise-hardswish,recognise-silu,recognise-gelu,recognise-layernorm,relu-to-leakyrelu,"
-    "hardswish-to-mul,fuse-affine"
+    "hardswish-to-mul,fuse-affine,widen-stem"
 )
-# for speed: a stem of slices as one convolution, and float where integers would be slower
-_FUSE_FAST = _FUSE.replace("fuse-pad,", "fuse-pad,fuse-focus,")
+# for speed: float where integers would be slower
 _PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float{apply=false},widen-small-weights"
 _PLAN_FAST = _PLAN.replace("{apply=false}", "")
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
@@ -21,7 +20,8 @@ _GATED = "keep-gated-depthwise"
 _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
 _EMIT = (
-    "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,narrow-integers"
+    "insert-qdq,move-codes,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,"
+    "narrow-integers"
 )
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
 _PREPARE = _CANONICAL.removesuffix(",measure-shapes")
@@ -31,7 +31,7 @@ _DYNAMIC = f"insert-dynamic,insert-dynamic-lstm,{_STORE},store-float16{{excluded
 
 RECIPES: dict[str, str] = {
     "fast": (
-        f"{_CANONICAL},{_FUSE_FAST},plan-kernels,{_PLAN_FAST},choose-ranges{{method=minmax}},"
+        f"{_CANONICAL},{_FUSE},plan-kernels,{_PLAN_FAST},choose-ranges{{method=minmax}},"
         f"quantize-weights{{method=minmax}},quantize-biases,{_EMIT}"
     ),
     "balanced": (

@@ -42,6 +42,9 @@ RULES = {
     },
 }  # fmt: skip
 
+_ON_CODES = {op: OpRule(kernel=op, role=Role.MOVE, on_codes=True) for op in ("Pad", "SpaceToDepth")}
+"""What the runtime computes on codes, but keeps in float between Q and DQ."""
+
 _ACTIVATIONS = QuantSpec(dtype=UINT8)
 _WEIGHTS = QuantSpec(dtype=INT8, granularity=PerAxis(0), symmetric=True, narrow_range=True)
 
@@ -50,7 +53,8 @@ X86_VNNI = Target(
     summary="ONNX Runtime on x86 with VNNI: uint8 activations, int8 weights per channel",
     activations=_ACTIVATIONS,
     weights=_WEIGHTS,
-    rules=RULES,
+    rules={**RULES, **_ON_CODES},
+    channel_block=4,
     folds_casts=True,
     clips_codes=True,
     signed_scales=True,
@@ -71,5 +75,6 @@ ARM = replace(
     name="arm",
     summary="ONNX Runtime on 64-bit Arm: int8 activations, int8 weights per channel",
     activations=QuantSpec(dtype=INT8),
+    channel_block=1,
     costs=None,
 )

@@ -50,6 +50,7 @@ OPENVINO = replace(
     clips_codes=False,
     signed_scales=False,
     rounds_float_weights=False,
+    channel_block=1,
     lacks={"4": "OpenVINO has no integer kernels for weights of 4 bits"},
     domains=(),
 )
@@ -61,6 +62,7 @@ GENERIC = replace(
     rules={**RULES, "ConvTranspose": _TRANSPOSED},
     removes_absorbed=False,
     folds_casts=False,
+    channel_block=1,
     clips_codes=False,
     signed_scales=False,
     domains=(),

@@ -49,6 +49,8 @@ class OpRule:
         absorbs: operators behind it that a quantized range may make redundant.
         output_range: real range of the output, where the operator's mathematics fixes it.
         since: lowest opset at which the runtime has the kernel.
+        on_codes: the runtime computes it on codes where the model says so, but does not take Q and
+            DQ away from it by itself.
     """
 
     kernel: str
@@ -61,6 +63,7 @@ class OpRule:
     absorbs: tuple[str, ...] = ()
     output_range: tuple[float, float] | None = None
     since: int = 1
+    on_codes: bool = False
 
     def activation_inputs(self, count: int) -> tuple[int, ...]:
         """Indices of the activations of a node with *count* inputs."""
@@ -132,6 +135,8 @@ class Target:
         pads_codes: a runtime of it moves a Pad in front of DequantizeLinear and puts in the code 0,
             so that signed tensors that are padded need a zero point of 0.
         floats: floating-point formats of few bits that activations and weights may have.
+        channel_block: integer convolutions read input channels in blocks of so many; of fewer they
+            make a copy for each element of the kernel first.
         lacks: by precision (see ``PRECISIONS``), or ``ZERO_POINTS``, why it cannot be had.
     """
 
@@ -153,4 +158,5 @@ class Target:
     rounds_float_weights: bool = False
     pads_codes: bool = False
     floats: tuple[str, ...] = ()
+    channel_block: int = 1
     lacks: Mapping[str, str] = field(default_factory=dict)

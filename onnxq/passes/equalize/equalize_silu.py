@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,9 +14,8 @@ from onnxq.graph import Model
 from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._factors import Array, factors, live, noise, spread
-from onnxq.pipeline import Context, Pass, QuantPlan, Stage
-from onnxq.pipeline.kernel_plan import plan_kernels
-from onnxq.pipeline.latency import slower
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.faster_float import stays_float
 from onnxq.quant import PerAxis
 
 
@@ -86,7 +85,7 @@ class EqualizeSiLU(Pass):
         channels = Channels.find(model, ctx)
         by_channel = isinstance(ctx.target.weights.granularity, PerAxis)
         a = np.ones(channels.count)
-        floating = _stays_float(model, ctx)
+        floating = stays_float(model, ctx)
         for block in blocks(channels, gated=True):
             reason = block.reason
             if not reason and floating.issuperset(s.node.name for s in block.sources):
@@ -129,14 +128,3 @@ class EqualizeSiLU(Pass):
         if not noise(ranges, weights, a, depthwise) < noise(ranges, weights, one, depthwise):
             return one, "the noise predicted from ranges would not go down"
         return a, ""
-
-
-def _stays_float(model: Model, ctx: Context) -> set[str]:
-    """Names of nodes that 'keep-faster-float' would leave in float, were the plan made now."""
-    costs = ctx.target.costs
-    if costs is None or not ctx.plan.latency_aware or ctx.target.integer is not None:
-        return set()
-    ctx.learn(model)
-    trial = replace(ctx, plan=QuantPlan(excluded=dict(ctx.plan.excluded)))
-    plan_kernels(model, trial)
-    return set(slower(model, trial, costs))
