@@ -29,7 +29,7 @@ VNNI = Costs(
     },
     integer={
         "Conv": Cost(3000, 0.25, 0.0052),
-        "ShallowConv": Cost(3000, 0.25, 0.085),
+        "ShallowConv": Cost(3000, 0.25, 0.013),
         "DepthwiseConv": Cost(3000, 0.1, 0.085),
         "Gemm": Cost(3000, 0, 0.15),
         "Sigmoid": Cost(3000, 0.56),
@@ -62,7 +62,7 @@ AVX2 = Costs(
     integer={
         **VNNI.integer,
         "Conv": Cost(3000, 0.4, 0.0182),
-        "ShallowConv": Cost(3000, 0.4, 0.09),
+        "ShallowConv": Cost(3000, 0.4, 0.025),
         "DepthwiseConv": Cost(3000, 0.1, 0.15),
     },
     quantize=Cost(3000, 0.5),

@@ -13,7 +13,7 @@ from onnxq.errors import OptionError
 from onnxq.targets import Target, detect
 from onnxq.targets.costs import Costs
 
-FORM = 1
+FORM = 2
 """Counted up where costs are measured otherwise: what an older onnxq has kept is not taken."""
 
 

@@ -47,7 +47,8 @@ class KeepGatedDepthwise(Pass):
     Source
         Sheng et al. 2018, "A Quantization-Friendly Separable Convolution for MobileNets", on where
         separable layers lose accuracy; the rule is this project's own, from yolox_nano, whose score
-        errors fall by a quarter at the same speed.
+        errors fall by a quarter; it takes as long within 3 % as with all of them in integers, on
+        one thread with VNNI and with AVX2 alone.
 
     Attributes:
         percent: most of the multiply-accumulates, in percent, that may stay in float this way.
