@@ -22,41 +22,74 @@ from onnxq.graph import Model, producer
 from onnxq.report.coverage.costs import costs
 from onnxq.runtime.coverage import optimized
 from onnxq.runtime.origins import origins
-from onnxq.runtime.profile import profile
+from onnxq.runtime.profile import durations
+from onnxq.runtime.session import Feed
 
 SIDE = 512
 """Rows and columns of the large matrices."""
 
-REPEATS = 40
-"""Profiled runs, of which the fastest counts."""
+SESSIONS, RUNS = 5, 20
+"""Profiled sessions, and runs of each, of which the fastest counts."""
+
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput", "Transpose")
 
 
-def rates(model: Model, macs: dict[str, int | None], feed: dict[str, object]) -> dict[str, float]:
-    """By node, multiply-accumulates a nanosecond."""
+Seconds = dict[str, float]
+
+
+def times(model: Model, feed: Feed) -> tuple[Seconds, Seconds]:
+    """Least seconds of the nodes that compute, a Conv with what was fused into it; of conversions.
+
+    Conversions are changes of type and of layout, by names of the optimized graph.
+    """
     proto = model.to_proto()
-    names = origins(proto.graph, optimized(proto).graph)
-    took: dict[str, float] = {}
+    run = optimized(proto).graph
+    names = origins(proto.graph, run)
+    layouts = {n.name for n in run.node if n.op_type in CONVERSIONS}
+    computing: Seconds = {}
+    converting: Seconds = {}
     for node, seconds in least(model, feed).items():
-        name = convolution(model, names.get(node, node))
-        took[name] = took.get(name, 0.0) + seconds
-    return {n: 1e-9 * (macs.get(n) or 0) / t for n, t in took.items() if macs.get(n) and t}
+        if node in layouts:
+            converting[node] = seconds
+        else:
+            name = convolution(model, names.get(node, node))
+            computing[name] = computing.get(name, 0.0) + seconds
+    return computing, converting
 
 
-def least(model: Model, feed: dict[str, object]) -> dict[str, float]:
+def least(model: Model, feed: Feed) -> Seconds:
     """Seconds by node of the optimized graph, the least of many: other work only ever adds."""
-    found: dict[str, float] = {}
-    for _ in range(REPEATS):
-        for time in profile(model, [feed], runs=1, warm_up=2, threads=1):  # type: ignore[list-item]
-            found[time.node] = min(found.get(time.node, np.inf), time.seconds)
+    found: Seconds = {}
+    for _ in range(SESSIONS):
+        for (node, _), took in durations(model, [feed], runs=RUNS, threads=1).items():
+            found[node] = min(found.get(node, np.inf), *took.seconds)
     return found
 
 
 def convolution(model: Model, name: str) -> str:
     """The Conv that was fused with the activation or sum *name*; else *name*."""
     node = next((n for n in model.graph.nodes if n.name == name), None)
-    while node is not None and node.op in ("Relu", "Clip", "Add"):
+    while node is not None and node.op in ("Relu", "Clip", "Add", "BatchNormalization"):
         node = producer(node.inputs[0])
     return node.name if node is not None and node.op == "Conv" else name
+
+
+def fewest(one: Seconds, two: Seconds, macs: dict[str, int | None], share: float) -> float:
+    """The least seconds that layers of *one*, float, and *two*, integers, can take together.
+
+    At least *share* of the multiply-accumulates are on integers; where a limit is met, a part of a
+    layer is, so that nothing takes less. What is no layer takes what it takes on the faster side.
+    """
+    layers = {n for n in one.keys() & two if macs.get(n)}
+    rest = min(sum(t for n, t in of.items() if n not in layers) for of in (one, two))
+    left = (1 - share) * sum(macs.get(n) or 0 for n in layers)
+    total = rest + sum(two[n] for n in layers)
+    gains = {n: two[n] - one[n] for n in layers if two[n] > one[n]}
+    for name in sorted(gains, key=lambda n: -gains[n] / (macs[n] or 1)):
+        part = min(1.0, left / (macs[name] or 1))
+        total -= part * gains[name]
+        left -= part * (macs[name] or 0)
+    return total
 
 
 def ceiling(*, integer: bool) -> float:
@@ -80,15 +113,24 @@ def ceiling(*, integer: bool) -> float:
 def main(floating: Path, quantized: Path, data: Path) -> None:
     feed = next(iter(samples(floating, data)))
     first, second = Model.load(floating), Model.load(quantized)
-    one = rates(first, costs(onnx.load(floating)), feed)
-    two = rates(second, costs(onnx.load(quantized)), feed)
+    works = costs(onnx.load(quantized))
+    (one, between), (two, converting) = times(first, feed), times(second, feed)
     most, integers = ceiling(integer=False), ceiling(integer=True)
     print(f"large matrices: float {most:.0f}, integers {integers:.0f} ({integers / most:.1f} x)")
     print(f"{'convolution':40} {'float':>7} {'integer':>8} {'ratio':>6} {'of ceiling':>11}")
-    shared = [n.name for n in second.graph.nodes if n.op == "Conv" and n.name in one.keys() & two]
-    for name in shared:
-        ratio, share = two[name] / one[name], two[name] / integers
-        print(f"{name[:40]:40} {one[name]:7.1f} {two[name]:8.1f} {ratio:6.2f} {share:11.0%}")
+    for node in second.graph.nodes:
+        name, macs = node.name, works.get(node.name)
+        if node.op == "Conv" and name in one.keys() & two and macs:
+            rates = [1e-9 * macs / t[name] for t in (one, two)]
+            ratio, share = rates[1] / rates[0], rates[1] / integers
+            print(f"{name[:40]:40} {rates[0]:7.1f} {rates[1]:8.1f} {ratio:6.2f} {share:11.0%}")
+    whole = sum(one.values()) + sum(between.values())
+    now = sum(two.values()) + sum(converting.values())
+    print(f"float {1e3 * whole:.3f} ms; quantized {1e3 * now:.3f} ms: {whole / now:.2f} x")
+    for share in (0.0, 0.9):
+        best = fewest(one, two, works, share)
+        print(f"no choice with {share:4.0%} integers takes less than {1e3 * best:.3f} ms: "
+              f"{whole / best:.2f} x")  # fmt: skip
 
 
 if __name__ == "__main__":
