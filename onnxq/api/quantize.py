@@ -12,7 +12,7 @@ from onnxq.api import keep_scales as trained
 from onnxq.api.bfloat16 import rest_of, widen
 from onnxq.api.bodies import PASSED_ON, Inside
 from onnxq.api.calibration import Calibration
-from onnxq.api.costs import costs_from, costs_in
+from onnxq.api.costs import check_threads, costs_from, costs_in
 from onnxq.api.finish import demand
 from onnxq.api.floats import with_floats
 from onnxq.api.large import open_large
@@ -85,6 +85,7 @@ def quantize(
     keep_unfused: bool = False,
     latency_aware: bool = False,
     costs: str = "target",
+    threads: int | None = None,
     bench: bool = False,
     metric: Metric | None = None,
     seed: int = 0,
@@ -160,6 +161,8 @@ def quantize(
             slower on integers, as ``fast`` does (see the pass 'keep-faster-float').
         costs: where such a table is from: ``"target"``, the same on every machine, or
             ``"measured"``: this machine's kernels, measured once (half a minute) and kept.
+        threads: of a run, for what is measured: costs (default: one thread), and latencies
+            (default: all cores).
         bench: time *model* and the result in turn for some seconds; warn where it is slower.
         metric: a measure of the outputs on a sample, ``metric(float_outputs, quantized_outputs)``
             with arrays by name, for the effects of layers in a full report.
@@ -174,6 +177,7 @@ def quantize(
     """
     given = dict(locals())
     progress = progress or Silent()
+    check_threads(threads, used=costs == "measured" or bench or require_speedup is not None)
     profile = with_arithmetic(get_target(target), rounding, bias_bits)
     work = model.clone() if isinstance(model, Model) else Model.load(model)
     if rest is None and profile.integer is None and not (mode == "dynamic" and profile.folds_casts):
@@ -194,7 +198,7 @@ def quantize(
             calibration=calibration, weights=weights, activations=activations, exclude=excluded,
             granularity=granularity, format=format, io_dtype=io_dtype, domains=domains,
             overrides=None if overrides is None else str(overrides), latency_aware=latency_aware,
-            costs=costs_from(costs, profile, progress),
+            costs=costs_from(costs, profile, progress, threads),
         )  # fmt: skip
         check_format(format, profile)
         steps = change(Recipe.resolve(recipe), changes)
@@ -250,7 +254,7 @@ def quantize(
             calibrates=not untaught,
         )  # fmt: skip
         result = with_ranges(work, run, StaticCall(
-            steps, planned_for, limits, Effort(EFFECTS_S, metric), timed, chosen, progress,
+            steps, planned_for, limits, Effort(EFFECTS_S, metric), timed, threads, chosen, progress,
             profile=profile, simulate=format == "simulate", rest=rest is not None,
             detail=report_detail or ("basic" if steps.name == "fast" else "layers"),
             keep_unfused=keep_unfused, keep_scales=keep_scales, data_free=data_free,
@@ -262,7 +266,7 @@ def quantize(
         ))  # fmt: skip
     else:
         effort = Effort(EFFECTS_S if report_detail == "full" else 0.0, metric)
-        call = Call(steps, planned_for, limits, effort, timed, chosen, progress)
+        call = Call(steps, planned_for, limits, effort, timed, threads, chosen, progress)
         untouched = work.clone() if state else work
         result = without_ranges(work, run, call)
         if state and run is not None:

@@ -21,15 +21,19 @@ def add_speed(
     work: Model,
     samples: Iterable[Mapping[str, Any]],
     providers: Sequence[Provider],
+    threads: int | None,
 ) -> None:
     """Time *original* and *work* on the first *samples*: "bench" of *report*, and a warning.
+
+    On so many *threads*; None for all cores.
 
     Raises:
         UnsupportedModelError, DataError: ONNX Runtime cannot load or run one of them.
     """
     models = {"float": original, "quantized": work}
     feeds = list(islice(samples, BATCHES))
-    found = bench(models, feeds, providers=providers, effort=Effort(seconds=SECONDS))
+    effort = Effort(seconds=SECONDS)
+    found = bench(models, feeds, threads=threads, providers=providers, effort=effort)
     report["bench"] = found
     report["warnings"] += found["warnings"]
     report["summary"]["speedup"] = found["models"][1]["speedup"]

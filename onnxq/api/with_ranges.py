@@ -88,7 +88,8 @@ def with_ranges(work: Model, run: Calibration, call: StaticCall) -> Result:
     if call.bench:
         call.progress.stage("bench")
         given = made.original if call.keep_scales else untouched
-        add_speed(report, given, made.work, run.report_feeds(), call.providers)
+        feeds = run.report_feeds()
+        add_speed(report, given, made.work, feeds, call.providers, call.threads)
     return Result(made.work, report, made.original, made.ctx)
 
 

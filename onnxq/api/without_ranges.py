@@ -44,6 +44,7 @@ class Call:
         limits: what the result must keep to.
         effort: how much time goes into what layers do to the outputs.
         bench: whether the result is timed.
+        threads: on how many threads; None for all cores.
         providers: execution providers.
         progress: told of stages.
     """
@@ -53,6 +54,7 @@ class Call:
     limits: Limits
     effort: Effort
     bench: bool
+    threads: int | None
     providers: Sequence[Provider]
     progress: Progress
 
@@ -99,7 +101,7 @@ def without_ranges(work: Model, run: Calibration | None, call: Call) -> Result:
     report["data"] = {**report["data"], **data}
     if call.bench and run is not None:
         call.progress.stage("bench")
-        add_speed(report, given, work, run.report_feeds(), call.providers)
+        add_speed(report, given, work, run.report_feeds(), call.providers, call.threads)
     return Result(work, report, original, ctx)
 
 

@@ -66,6 +66,14 @@ CostsFrom = Annotated[
         "once, up to half a minute.",
     ),
 ]  # fmt: skip
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, rich_help_panel=_WHERE,
+        help="Threads of a run, for what is measured; default: one for costs, all cores for "
+        "latencies.",
+    ),
+]  # fmt: skip
 LatencyAware = Annotated[
     bool,
     typer.Option(

@@ -49,6 +49,7 @@ from onnxq.cli.options import (
     State,
     Statistics,
     Target,
+    Threads,
     Weights,
 )
 from onnxq.cli.weight_options import (
@@ -105,6 +106,7 @@ def quantize(
     latency_aware: LatencyAware = False,
     rest: Rest = None,
     costs: CostsFrom = "target",
+    threads: Threads = None,
     keep_scales: KeepScales = False,
     keep_unfused: KeepUnfused = False,
     min_sqnr: MinSqnr = None,
@@ -183,6 +185,7 @@ def quantize(
             keep_unfused=keep_unfused,
             latency_aware=latency_aware,
             costs=costs,
+            threads=threads,
             bench=bench,
             seed=seed,
             progress=progress,

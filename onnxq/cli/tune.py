@@ -22,6 +22,7 @@ from onnxq.cli.options import (
     Seed,
     Statistics,
     Target,
+    Threads,
 )
 
 _KEEP, _CHOOSE, _DATA = "What to keep to", "What to choose from", "Data"
@@ -135,6 +136,7 @@ def tune(
     ] = None,
     report: Reports = None,
     costs: CostsFrom = "target",
+    threads: Threads = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: AsJson = False,
@@ -173,7 +175,7 @@ def tune(
             exclude=exclude or (), preprocess=preprocess,
             providers=tuple(providers.split(",")) if providers else (), report_data=report_data,
             statistics=statistics, journal=journal, points=points, max_seconds=max_time, jobs=jobs,
-            costs=costs, seed=seed, progress=progress,
+            costs=costs, threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
     files: dict[str, Path] = {}
     if not found.missed:

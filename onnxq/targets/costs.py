@@ -33,8 +33,8 @@ class Costs:
 
     A kind of kernel is an ONNX operator; ``DepthwiseConv`` is a Conv with a group for each channel,
     ``ShallowConv`` one that reads at most four channels, as the first ones of networks do when
-    'widen-stem' is done with them, ``SiLU`` either of the Sigmoid and the Mul of one, ``Scale`` a Mul by a constant for each channel,
-    ``Gemm`` also MatMul, ``Move`` what only moves data.
+    'widen-stem' is done with them, ``SiLU`` either of the Sigmoid and the Mul of one, ``Scale`` a
+    Mul by a constant for each channel, ``Gemm`` also MatMul, ``Move`` what only moves data.
 
     Attributes:
         floating, integer: by kind; one that is not named costs nothing.

@@ -15,10 +15,13 @@ from onnxq.targets.costs import Costs
 SOURCES = ("target", "measured")
 
 
-def costs_from(source: str, target: Target, progress: Progress | None = None) -> str:
+def costs_from(
+    source: str, target: Target, progress: Progress | None = None, threads: int | None = None
+) -> str:
     """Costs as the pass ``keep-faster-float`` takes them; empty for the table of *target*.
 
-    What is measured takes up to half a minute, once: it is kept in the user's cache.
+    What is measured, on one thread or on as many as *threads*, takes up to half a minute, once: it
+    is kept in the user's cache.
 
     Raises:
         UnknownNameError: *source* is none of ``SOURCES``.
@@ -35,11 +38,28 @@ def costs_from(source: str, target: Target, progress: Progress | None = None) ->
             why=f"its processor is that of target '{here}'",
             hint="--costs target, or --target auto",
         )
-    found = cache.load(target)
+    count = threads or 1
+    found = cache.load(target, count)
     if found is None:
-        found = measure(target, progress)
-        cache.save(target, found)
+        found = measure(target, progress, count)
+        cache.save(target, found, count)
     return str(found)
+
+
+def check_threads(threads: int | None, *, used: bool) -> None:
+    """Refuse a number of *threads* that cannot be, or that nothing is measured with.
+
+    Raises:
+        OptionError: it is such a number.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"--threads {threads}: one at least")
+    if threads is not None and not used:
+        raise OptionError(
+            f"--threads {threads} has no effect",
+            why="nothing is measured: plans rest on the target's table",
+            hint="--costs measured, or a budget or report of latency",
+        )
 
 
 def costs_in(recipe: Recipe) -> Costs | None:

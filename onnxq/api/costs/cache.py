@@ -33,23 +33,24 @@ def machine() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
-def key(target: Target) -> str:
-    """What costs depend on: processor, its instructions, ONNX Runtime, and the type of codes."""
+def key(target: Target, threads: int = 1) -> str:
+    """What costs depend on: processor, instructions, ONNX Runtime, type of codes, and threads."""
     runtime = f"onnxruntime {version('onnxruntime')}"
-    return f"{machine()}, {detect()[0]}, {runtime}, {target.activations.dtype}, form {FORM}"
+    more = f", {threads} threads" if threads > 1 else ""
+    return f"{machine()}, {detect()[0]}, {runtime}, {target.activations.dtype}, form {FORM}{more}"
 
 
-def load(target: Target) -> Costs | None:
+def load(target: Target, threads: int = 1) -> Costs | None:
     """What is kept for *target* on this machine; None where nothing is, or it cannot be read."""
     try:
-        return Costs.parse(_kept()[key(target)])
+        return Costs.parse(_kept()[key(target, threads)])
     except (KeyError, TypeError, AttributeError, OptionError):
         return None
 
 
-def save(target: Target, costs: Costs) -> bool:
+def save(target: Target, costs: Costs, threads: int = 1) -> bool:
     """Keep *costs* of *target*; whether that was possible."""
-    found = _kept() | {key(target): str(costs)}
+    found = _kept() | {key(target, threads): str(costs)}
     where = path()
     try:
         where.parent.mkdir(parents=True, exist_ok=True)

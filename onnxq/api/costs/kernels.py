@@ -43,8 +43,8 @@ _PLAIN = frozenset({
 """What does not ask for a change of layout: it is its neighbour's."""
 
 
-def measure(target: Target, progress: Progress | None = None) -> Costs:
-    """What kernels cost here, on one thread, in the codes of *target*; about ``SECONDS``."""
+def measure(target: Target, progress: Progress | None = None, threads: int = 1) -> Costs:
+    """What kernels cost here, on so many *threads*, in the codes of *target*; about ``SECONDS``."""
     from onnxq.api.quantize import quantize  # which takes costs itself
 
     progress = progress or Silent()
@@ -64,7 +64,7 @@ def measure(target: Target, progress: Progress | None = None) -> Costs:
         )  # fmt: skip
         works = work(made.original, made.ctx)
         for model, kept in ((made.original, floating), (made.model, integer)):
-            own, layouts = observed(model, works, feeds[:1])
+            own, layouts = observed(model, works, feeds[:1], threads)
             kept.extend(own)
             conversions.extend(layouts)
         progress.advance(done + 1, len(SIZES))
@@ -86,7 +86,10 @@ def _recipe() -> Recipe:
 
 
 def observed(
-    model: Model, works: dict[str, Work], feeds: list[dict[str, np.ndarray]]
+    model: Model,
+    works: dict[str, Work],
+    feeds: list[dict[str, np.ndarray]],
+    threads: int,
 ) -> tuple[list[Observation], list[Observation]]:
     """The kernels of *model*, with the changes of layout that they ask for; and conversions.
 
@@ -94,12 +97,13 @@ def observed(
         model: float or quantized; its nodes have the names of *works*.
         works: by name, the work of the nodes that count.
         feeds: what it runs on.
+        threads: threads within an operator.
     """
     proto = model.to_proto()
     run = optimized(proto).graph
     timed = {
         node: (float(np.percentile(found.seconds, QUANTILE)), found.elements)
-        for (node, _), found in durations(model, feeds, runs=RUNS, threads=1).items()
+        for (node, _), found in durations(model, feeds, runs=RUNS, threads=threads).items()
     }
     parts = _parts(proto.graph, run, works)
     parts = {n: w for n, w in parts.items() if max(x.elements + x.macs for x in w) >= SMALL}

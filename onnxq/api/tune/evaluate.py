@@ -58,6 +58,7 @@ class Setup:
     statistics: Path | None = None
     seed: int = 0
     costs: str = ""
+    threads: int | None = None
 
     @property
     def portable(self) -> bool:
@@ -181,6 +182,7 @@ class Evaluator:
             "providers": self.setup.providers,
             "metric": None if metric is None else _source(metric),
             "versions": versions(),
+            **({} if self.setup.threads is None else {"threads": self.setup.threads}),
         }
         text = json.dumps(known, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

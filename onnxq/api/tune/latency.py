@@ -28,7 +28,8 @@ class Stopwatch:
         result = self.evaluator.trial(candidate)
         models = {"float": self.evaluator.model, "candidate": result.model}
         found = bench(
-            models, self.feeds, providers=self.evaluator.providers,
+            models, self.feeds, threads=self.evaluator.setup.threads,
+            providers=self.evaluator.providers,
             effort=Effort(seconds=SECONDS, profile_runs=0),
         )  # fmt: skip
         entry = found["models"][1]

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from onnxq.api.costs import costs_from
+from onnxq.api.costs import check_threads, costs_from
 from onnxq.api.tune.budgets import Budgets, shares, size
 from onnxq.api.tune.build import Prices
 from onnxq.api.tune.candidate import Candidate, Measured
@@ -55,6 +55,7 @@ def tune(
     points: int = 4,
     max_seconds: float | None = None,
     costs: str = "target",
+    threads: int | None = None,
     jobs: int | None = 1,
     seed: int = 0,
     progress: Progress | None = None,
@@ -95,6 +96,8 @@ def tune(
         max_seconds: after that time no further candidate begins.
         costs: what predictions of time rest on: ``"target"`` or ``"measured"``, as for
             ``quantize``.
+        threads: of a run, for what is measured: costs (default: one thread), and latencies
+            (default: all cores).
         jobs: candidates measured at once, in processes of their own; None for one a core, 4 at
             most. A script needs ``if __name__ == "__main__":`` for that.
         seed: for whatever is random.
@@ -105,11 +108,13 @@ def tune(
         UnsupportedModelError: the model is quantized already, or cannot be run.
     """
     progress = progress or Silent()
+    timed = max_latency is not None or min_speedup is not None
+    check_threads(threads, used=costs == "measured" or timed)
     setup = Setup(
         model=model, data=data, target=target, report_data=report_data, preprocess=preprocess,
         exclude=tuple(exclude), providers=tuple(providers), metric=metric, seed=seed,
         statistics=None if statistics is None else Path(statistics),
-        costs=costs_from(costs, get_target(target), progress),
+        costs=costs_from(costs, get_target(target), progress, threads), threads=threads,
     )  # fmt: skip
     with _with_statistics(setup, jobs) as setup:
         evaluator = Evaluator(setup, progress)

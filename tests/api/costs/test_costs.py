@@ -15,7 +15,7 @@ from onnxq.api.costs import cache, costs_from, kernels
 from onnxq.api.costs.fit import Observation, fit
 from onnxq.errors import OptionError, UnknownNameError
 from onnxq.pipeline.latency import Work
-from onnxq.targets import get_target
+from onnxq.targets import Target, get_target
 from onnxq.targets.costs import Cost, Costs
 from onnxq.targets.onnxruntime_costs import VNNI
 from tests.passes.golden import parse
@@ -85,6 +85,48 @@ def test_a_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(costs_module, "measure", never)
     assert Costs.parse(costs_from("measured", TARGET)) == found
+
+
+def test_threads_have_costs_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def measure(target: Target, progress: object, threads: int) -> Costs:
+        asked.append(threads)
+        return Costs(floating={"Conv": Cost(mac=threads)})
+
+    monkeypatch.setattr(costs_module, "measure", measure)
+    found = [costs_from("measured", TARGET, threads=n) for n in (None, 2, 1, 2)]
+    assert asked == [1, 2]
+    assert [Costs.parse(f).floating["Conv"].mac for f in found] == [1, 2, 1, 2]
+
+
+def test_profiles_run_on_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def durations(*_: object, threads: int, **__: object) -> dict[object, object]:
+        asked.append(threads)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kernels, "durations", durations)
+    with pytest.raises(KeyboardInterrupt):
+        kernels.measure(TARGET, threads=3)
+    assert asked == [3]
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_threads_of_a_benchmark(timed: bool) -> None:
+    proto = parse(TEXT)
+    data = [{"x": np.random.default_rng(0).standard_normal((1, 8, 32, 32), np.float32)}] * 4
+    if timed:
+        result = onnxq.quantize(proto, data=data, recipe="fast", bench=True, threads=1)
+        assert result.report["bench"]["threads"] == 1
+        return
+    with pytest.raises(OptionError, match="--threads 2 has no effect"):
+        onnxq.quantize(proto, data=data, threads=2)
+    with pytest.raises(OptionError, match="one at least"):
+        onnxq.tune(proto, data=data, threads=0, min_speedup=1.0)
+    with pytest.raises(OptionError, match="--threads 2 has no effect"):
+        onnxq.tune(proto, data=data, threads=2, max_drop=1.0)
 
 
 def test_what_is_kept_is_of_this_machine(folder: Path) -> None:
