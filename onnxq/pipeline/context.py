@@ -71,6 +71,7 @@ class Context:
             batch-norms state them.
         trained: grids that training has chosen, where the model came with fake quantization.
         groups: nodes that were recognised as one function, such as a Gelu in primitives.
+        added: nodes that move data for the sake of kernels, by name; they are no layers of it.
         journal: edits, declines, warnings.
         measure: runs the model on the calibration data; set by the caller, since passes never
             import a runtime.
@@ -93,6 +94,7 @@ class Context:
     moments: dict[str, Moments] = field(default_factory=dict)
     trained: Trained = field(default_factory=Trained)
     groups: list[Group] = field(default_factory=list)
+    added: set[str] = field(default_factory=set)
     journal: Journal = field(default_factory=Journal)
     measure: Observe | None = None
     probe: Probe | None = None

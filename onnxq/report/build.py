@@ -53,14 +53,14 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
     layers = [
         _layer(node, ctx.plan.nodes[node.name], ctx, errors, facts, costs[node.name])
         for node in original.nodes()
-        if node.name in ctx.plan.nodes
+        if node.name in ctx.plan.nodes and node.name not in ctx.added
     ]
     place(layers, original)
     layers.sort(key=rank)
     kept = [
         {"node": node.name, "op_type": node.op, "reason": ctx.plan.kept_float[node.name]}
         for node in original.nodes()
-        if node.name in ctx.plan.kept_float and not _absorbed(node.name, ctx)
+        if node.name in ctx.plan.kept_float.keys() - ctx.added and not _absorbed(node.name, ctx)
     ]
     total = sum(c or 0 for c in costs.values())
     integer = sum(costs[e["node"]] or 0 for e in layers if e["kernel"])

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnxq.graph import Model, constant_value, consumers, insert_node, producer, remove_node
 
 _MOVES = frozenset({
-    "Flatten", "Identity", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Squeeze",
-    "Transpose", "Unsqueeze",
+    "Flatten", "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
 
 
@@ -22,7 +22,7 @@ def unclip(model: Model) -> None:
     """
     for node in [n for n in model.graph.nodes if n.op == "Clip" and not n.domain]:
         limits = [constant_value(t) if t.name else None for t in node.inputs[1:3]]
-        quantizer = _quantizer(node.inputs[0])
+        quantizer = quantizer_of(node.inputs[0])
         if quantizer is None or not any(v is not None and v.dtype.kind in "iu" for v in limits):
             continue
         scale, zero = (constant_value(t) for t in quantizer.inputs[1:3])
@@ -30,10 +30,13 @@ def unclip(model: Model) -> None:
             _rewrite(model, node, quantizer, scale, zero)
 
 
-def _quantizer(tensor: gs.Tensor) -> gs.Node | None:
-    """The QuantizeLinear, with a zero point, whose codes *tensor* holds, perhaps moved."""
+def quantizer_of(tensor: gs.Tensor, *through: str) -> gs.Node | None:
+    """The QuantizeLinear, with a zero point, whose codes *tensor* holds, perhaps moved.
+
+    Operators of types *through* may stand in between, too.
+    """
     above = producer(tensor)
-    while above is not None and above.op in _MOVES:
+    while above is not None and (above.op in _MOVES or above.op in through):
         above = producer(above.inputs[0])
     known = above is not None and above.op == "QuantizeLinear" and len(above.inputs) > 2
     return above if known else None

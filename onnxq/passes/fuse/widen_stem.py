@@ -82,7 +82,7 @@ class WidenStem(Pass):
                 continue
             reason = _why_not(node)
             if not reason and prod(node.inputs[1].shape[2:]) <= LARGE:
-                _pad(scope, node, block)
+                _pad(scope, node, ctx)
             elif not reason:
                 reason = _fold(scope, node, ctx)
             if reason:
@@ -110,14 +110,14 @@ def _why_not(node: gs.Node) -> str:
     return ""
 
 
-def _pad(scope: Scope, node: gs.Node, block: int) -> None:
-    """Let *node* read a channel of zeros for each that *block* has more."""
+def _pad(scope: Scope, node: gs.Node, ctx: Context) -> None:
+    """Let *node* read a channel of zeros for each that a block has more."""
     weight = np.asarray(constant_value(node.inputs[1]))
-    more = block - weight.shape[1]
+    more = ctx.target.channel_block - weight.shape[1]
     zeros = np.zeros((weight.shape[0], more, *weight.shape[2:]), weight.dtype)
     ends = np.array([0, 0, 0, 0, 0, more, 0, 0], np.int64)
     amounts = gs.Constant(scope.model.unique_name(f"{node.name}__channels"), ends)
-    _insert(scope, node, "Pad", [node.inputs[0], amounts], {"mode": "constant"})
+    _insert(scope, node, ctx, "Pad", [node.inputs[0], amounts], {"mode": "constant"})
     scope.set_constant(node, 1, np.concatenate([weight, zeros], 1))
 
 
@@ -142,7 +142,7 @@ def _fold(scope: Scope, node: gs.Node, ctx: Context) -> str:
         return f"the size of its input, {shape[2]} x {shape[3]}, is odd, or more than it reads"
     (top, bottom), (left, right) = (side for side in sides if side is not None)
     folded = _folded(weight, pads[:2])
-    _insert(scope, node, "SpaceToDepth", [node.inputs[0]], {"blocksize": 2})
+    _insert(scope, node, ctx, "SpaceToDepth", [node.inputs[0]], {"blocksize": 2})
     scope.set_constant(node, 1, folded)
     node.attrs.pop("auto_pad", None)
     node.attrs |= {
@@ -197,12 +197,18 @@ def _phase(phase: int, kernel: int, pad: int) -> tuple[slice, slice]:
 
 
 def _insert(
-    scope: Scope, node: gs.Node, op: str, inputs: list[gs.Tensor], attrs: dict[str, object]
+    scope: Scope,
+    node: gs.Node,
+    ctx: Context,
+    op: str,
+    inputs: list[gs.Tensor],
+    attrs: dict[str, object],
 ) -> None:
     """Put *op* in front of the image that *node* reads."""
     made = gs.Variable(scope.model.unique_name(f"{node.name}__wide"), node.inputs[0].dtype)
     name = scope.model.unique_name(f"{node.name}__widen")
     scope.insert(node, op, inputs, [made], attrs, name=name)
+    ctx.added.add(name)
     replace_input(node, 0, made)
 
 

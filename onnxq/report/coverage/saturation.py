@@ -27,7 +27,10 @@ from onnxq.runtime.origins import origins
 #: The largest sum of two codes' magnitudes that cannot saturate.
 LIMIT = 128
 _SUM = 2**15 - 1
-_MOVES = ("Transpose", "Reshape", "MaxPool", "NhwcMaxPool", "Flatten", "Squeeze", "Unsqueeze")
+_MOVES = (
+    "Transpose", "Reshape", "MaxPool", "NhwcMaxPool", "Flatten", "Squeeze", "Unsqueeze", "Pad",
+    "SpaceToDepth",
+)  # fmt: skip
 #: By kernel: which inputs are the activation, its zero point (its type) and the weight.
 _INPUTS = {
     "QLinearConv": (0, 2, 3), "QLinearMatMul": (0, 2, 3), "QGemm": (0, 2, 3),
