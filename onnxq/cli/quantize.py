@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from onnxq.cli.latency_options import CostsFrom, LatencyAware, Threads
 from onnxq.cli.options import (
     Activations,
     AsJson,
     Bench,
     BiasBits,
     Calibration,
-    CostsFrom,
     Data,
     DataFree,
     Debug,
@@ -23,7 +23,6 @@ from onnxq.cli.options import (
     IoDtype,
     KeepScales,
     KeepUnfused,
-    LatencyAware,
     MaxOpset,
     MinSqnr,
     Mode,
@@ -49,7 +48,6 @@ from onnxq.cli.options import (
     State,
     Statistics,
     Target,
-    Threads,
     Weights,
 )
 from onnxq.cli.weight_options import (

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.latency_options import CostsFrom, Threads
 from onnxq.cli.options import (
     AsJson,
-    CostsFrom,
     Debug,
     Exclude,
     ModelFile,
@@ -22,7 +22,6 @@ from onnxq.cli.options import (
     Seed,
     Statistics,
     Target,
-    Threads,
 )
 
 _KEEP, _CHOOSE, _DATA = "What to keep to", "What to choose from", "Data"
