@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Model, consumers, insert_node, is_constant, producer
+from onnxq.graph import Model, consumers, is_constant, producer
+from onnxq.passes.emit._held import hold
 from onnxq.pipeline import Context, Pass, Stage
 
 _ROUNDED = ("Conv", "ConvTranspose", "Gemm")
@@ -52,11 +52,7 @@ class HoldFloat(Pass):
             return
         for node in list(model.nodes()):
             if node.op in _ROUNDED and _float_weight(node) and _between_codes(model, node):
-                out = node.outputs[0]
-                raw = gs.Variable(model.unique_name(f"{out.name}__held"), np.float32, out.shape)
-                node.outputs[0] = raw
-                name = model.unique_name(f"{node.name}__hold")
-                insert_node(model, "LeakyRelu", [raw], [out], {"alpha": 1.0}, name=name)
+                hold(model, node)
 
 
 def _float_weight(node: gs.Node) -> bool:
