@@ -9,6 +9,7 @@ from onnxq.api.coverage import ROUNDS, Look, look, taken_back
 from onnxq.api.recipe import FORMS
 from onnxq.graph import Model
 from onnxq.graph.bodies import CONTROL
+from onnxq.passes.emit.move_codes import MoveCodes, moves_codes
 from onnxq.pipeline import Context, PassManager, Recipe, Stage
 from onnxq.pipeline.equivalence import Compare
 from onnxq.pipeline.progress import Progress
@@ -63,8 +64,9 @@ class Rounds:
     def run(self, work: Model, untouched: Model) -> Emitted:
         """Quantize *work*, in place in the first round; *untouched* is a copy of it."""
         before = [p for p in self.steps.passes if p.stage < Stage.EMIT]
-        after = [p for p in self.steps.passes if p.stage >= Stage.EMIT and not isinstance(p, FORMS)]
-        forms = [p for p in self.steps.passes if isinstance(p, FORMS)]
+        last = (MoveCodes, *FORMS)
+        after = [p for p in self.steps.passes if p.stage >= Stage.EMIT and not isinstance(p, last)]
+        forms = [p for p in self.steps.passes if isinstance(p, last)]
         loose: dict[str, str] = {}
         attempt = 1
         while True:
@@ -74,8 +76,9 @@ class Rounds:
             if ctx.plan.nodes or self.rest or inner:
                 original = work.clone()
                 PassManager(after, progress=self.progress).run(work, ctx)
-                qdq = work.clone() if forms else work
-                PassManager(forms, progress=self.progress).run(work, ctx)
+                ending = [p for p in forms if isinstance(p, FORMS) or moves_codes(work, ctx)]
+                qdq = work.clone() if ending else work
+                PassManager(ending, progress=self.progress).run(work, ctx)
             else:  # nothing to gain: the model as it was given, not as it was prepared
                 original, work = untouched, untouched.clone()
                 qdq = work

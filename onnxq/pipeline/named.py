@@ -20,8 +20,8 @@ _GATED = "keep-gated-depthwise"
 _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
 _EMIT = (
-    "insert-qdq,move-codes,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,"
-    "narrow-integers"
+    "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,narrow-integers,"
+    "move-codes"
 )
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
 _PREPARE = _CANONICAL.removesuffix(",measure-shapes")

@@ -27,6 +27,7 @@ from onnxq.report.isolated import Arithmetic
 from onnxq.report.layers import FLOATS, Layer, find_layers
 from onnxq.report.matching import match
 from onnxq.report.measure import Errors, measure
+from onnxq.report.moved import arranges_input
 from onnxq.report.pair import Pair, make_pair
 from onnxq.report.reading import functions_read
 from onnxq.report.recognised import Matching
@@ -140,7 +141,7 @@ def compare(
                 "reason": e.reason,
             }
             for e in layers
-            if e.tensor is None
+            if e.tensor is None and not arranges_input(e.node)
         ],
         "declines": [],
         "warnings": _warnings(layers, matching) + ([] if level else [_UNEVEN]),

@@ -43,6 +43,11 @@ def unmove(model: Model) -> None:
             replace_input(node, 2, gs.Variable.empty())
 
 
+def arranges_input(node: gs.Node) -> bool:
+    """Whether *node* moves an input of the model alone, for the layer behind."""
+    return node.op in _MOVED and not node.domain and producer(node.inputs[0]) is None
+
+
 def _narrowed(model: Model, node: gs.Node) -> bool:
     """Take *node* away, where it pads channels that a Conv multiplies by zeros; whether it did."""
     amounts = constant_value(node.inputs[1]) if node.op == "Pad" else None

@@ -86,6 +86,7 @@ def qdq_form(model: Model) -> Model:
     to_dequantize(found)
     if not any(_is_integer(node) for node in model.graph.nodes):
         unmove(found)
+        found.sort()
         return found
     for node in [n for n in found.graph.nodes if _is_integer(n)]:
         _Rewriter(found, node).run()

@@ -48,10 +48,19 @@ class MoveCodes(Pass):
     preserves: ClassVar[float | None] = None
 
     def run(self, model: Model, ctx: Context) -> None:
-        for node in list(model.graph.nodes):
-            rule = ctx.target.rules.get(node.op)
-            if rule is not None and rule.on_codes and node.name in ctx.plan.nodes:
-                _move(model, node)
+        for node in _moving(model, ctx):
+            _move(model, node)
+
+
+def moves_codes(model: Model, ctx: Context) -> bool:
+    """Whether there is anything for the pass to look at."""
+    return bool(_moving(model, ctx))
+
+
+def _moving(model: Model, ctx: Context) -> list[gs.Node]:
+    """The planned nodes that the target runs on codes."""
+    on_codes = {op for op, rule in ctx.target.rules.items() if rule.on_codes}
+    return [n for n in model.graph.nodes if n.op in on_codes and n.name in ctx.plan.nodes]
 
 
 def _move(model: Model, node: gs.Node) -> None:
