@@ -9,6 +9,10 @@ import sys
 
 def main() -> None:
     """Run the command line of this process, and end the process with the exit code."""
+    # products here are small and run on threads of our own: those of BLAS would mostly spin and
+    # wait, for a third of best's time; numpy reads this when it is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from onnxq.cli.failures import run
 
     code = run(sys.argv[1:])
