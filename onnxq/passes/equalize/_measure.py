@@ -43,7 +43,7 @@ from onnxq.quant.choose import weight_codes, weight_qparams
 Patches = NDArray[np.float32]
 
 SAMPLES = 24
-_VALUES, _MOST, _LEAST = 1 << 24, 8, 2
+_VALUES, _MOST, _LEAST = 1 << 24, 16, 2
 """Values that are kept of all layers, and most and fewest patches of one sample."""
 _OUTPUTS = 64
 """Output channels that are measured at most, where each has a scale of its own."""
