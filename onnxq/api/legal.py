@@ -54,7 +54,7 @@ def with_codes(target: Target, scales: str | None, asymmetric: bool) -> Target:
 
     Raises:
         UnknownNameError: there is no such rule for scales.
-        OptionError: the target has other scales alone, or zero points already, or never.
+        OptionError: the target has zero points already, or never.
     """
     if scales not in (None, _POWERS.value):
         raise UnknownNameError("rule for scales", str(scales), (_POWERS.value,))

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from onnxq.errors import UnsupportedModelError
 from onnxq.integer.kinds import Add, Concat, Kind, MaxPool, Pad, Reshape, Take, Transpose
 from onnxq.integer.kinds import Copy as CopyKind
-from onnxq.integer.linear import linear
+from onnxq.integer.linear import at_zero, linear
 from onnxq.integer.program import Value
 from onnxq.integer.refuse import refused
 from onnxq.integer.shifts import LEFT, RIGHT, Int64, multiplier_and_shift, scaled, shift_right
@@ -86,10 +86,9 @@ def _linear(
     lefts = [_power(abs(r)) for r in ratios]
     if shift is not None and all(n is not None for n in lefts):
         factors = tuple(int(r) for r in ratios)
-        at_zero = sum(f * v.zero_point for f, v in zip(factors, spans, strict=True))
         if zero and shift < 0:  # no place for it behind the shift: factors take that over
-            factors, at_zero, shift = tuple(f << -shift for f in factors), at_zero << -shift, 0
-        offset = (zero << max(shift, 0)) - at_zero
+            factors, shift = tuple(f << -shift for f in factors), 0
+        offset = (zero << max(shift, 0)) - at_zero(factors, spans)
         return _checked(node, Form((shift,), factors=factors, offsets=(offset,)))
     found = linear(scales, spans, scale, zero)
     if found is None:

@@ -45,7 +45,7 @@ def linear(
     ratios = [s / scale for s in scales]
     if all(r in (1.0, -1.0) for r in ratios):
         factors = tuple(int(r) for r in ratios)
-        return Linear(factors, zero - _at_zero(factors, spans), 0)
+        return Linear(factors, zero - at_zero(factors, spans), 0)
     largest = [max(abs(v.low), abs(v.high)) for v in spans]
     moved = [max(abs(v.low - v.zero_point), abs(v.high - v.zero_point)) for v in spans]
     # at most what the inputs add, their zero points once more in the offset, and the half
@@ -55,8 +55,9 @@ def linear(
     if k < 0 or sum(moved) / 2 > ERROR * 2.0**k:
         return None
     factors = tuple(round(r * 2.0**k) for r in ratios)
-    return Linear(factors, (zero << k) - _at_zero(factors, spans), k)
+    return Linear(factors, (zero << k) - at_zero(factors, spans), k)
 
 
-def _at_zero(factors: Sequence[int], spans: Sequence[Value]) -> int:
+def at_zero(factors: Sequence[int], spans: Sequence[Value]) -> int:
+    """What inputs that are all their zero points add up to."""
     return sum(f * v.zero_point for f, v in zip(factors, spans, strict=True))
