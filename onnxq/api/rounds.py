@@ -9,8 +9,9 @@ from onnxq.api.coverage import ROUNDS, Look, look, taken_back
 from onnxq.api.recipe import FORMS
 from onnxq.graph import Model
 from onnxq.graph.bodies import CONTROL
+from onnxq.passes.emit.hold_gates import HoldGates, holds_gates
 from onnxq.passes.emit.move_codes import MoveCodes, moves_codes
-from onnxq.pipeline import Context, PassManager, Recipe, Stage
+from onnxq.pipeline import Context, Pass, PassManager, Recipe, Stage
 from onnxq.pipeline.equivalence import Compare
 from onnxq.pipeline.progress import Progress
 from onnxq.runtime.providers import Provider
@@ -64,7 +65,7 @@ class Rounds:
     def run(self, work: Model, untouched: Model) -> Emitted:
         """Quantize *work*, in place in the first round; *untouched* is a copy of it."""
         before = [p for p in self.steps.passes if p.stage < Stage.EMIT]
-        last = (MoveCodes, *FORMS)
+        last = (MoveCodes, HoldGates, *FORMS)
         after = [p for p in self.steps.passes if p.stage >= Stage.EMIT and not isinstance(p, last)]
         forms = [p for p in self.steps.passes if isinstance(p, last)]
         loose: dict[str, str] = {}
@@ -76,7 +77,7 @@ class Rounds:
             if ctx.plan.nodes or self.rest or inner:
                 original = work.clone()
                 PassManager(after, progress=self.progress).run(work, ctx)
-                ending = [p for p in forms if isinstance(p, FORMS) or moves_codes(work, ctx)]
+                ending = [p for p in forms if _changes(p, work, ctx)]
                 qdq = work.clone() if ending else work
                 PassManager(ending, progress=self.progress).run(work, ctx)
             else:  # nothing to gain: the model as it was given, not as it was prepared
@@ -91,3 +92,10 @@ class Rounds:
             loose |= back
             work = untouched.clone()
             attempt += 1
+
+
+def _changes(step: Pass, work: Model, ctx: Context) -> bool:
+    """Whether *step*, one of the last, finds anything in *work*."""
+    if isinstance(step, MoveCodes):
+        return moves_codes(work, ctx)
+    return not isinstance(step, HoldGates) or holds_gates(work, ctx)

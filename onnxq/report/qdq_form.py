@@ -23,6 +23,7 @@ from onnxq.graph import Model, constant_value, insert_node, remove_node
 from onnxq.passes.canonical.raise_opset import RaiseOpset
 from onnxq.pipeline import Context
 from onnxq.report.clips import unclip
+from onnxq.report.held import unhold
 from onnxq.report.moved import unmove
 from onnxq.report.stored_form import to_dequantize
 from onnxq.targets import get_target
@@ -86,12 +87,14 @@ def qdq_form(model: Model) -> Model:
     to_dequantize(found)
     if not any(_is_integer(node) for node in model.graph.nodes):
         unmove(found)
+        unhold(found)
         found.sort()
         return found
     for node in [n for n in found.graph.nodes if _is_integer(n)]:
         _Rewriter(found, node).run()
     unclip(found)
     unmove(found)
+    unhold(found)
     found.sort()
     if found.opset < _PER_AXIS_OPSET:
         ctx = Context(target=get_target("generic"))

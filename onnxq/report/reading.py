@@ -51,14 +51,9 @@ def _taken_back(tensor: gs.Tensor, outputs: set[int]) -> tuple[str, float] | Non
 
 
 def _without_codes(qdq: Model) -> Model:
-    """*qdq* without its conversions: constants as what they stand for, activations as floats.
-
-    Without LeakyRelu of slope 1 too, which holds what a conversion computes for several readers.
-    """
+    """*qdq* without its conversions: constants as what they stand for, activations as floats."""
     model = qdq.clone()
     for node in list(model.graph.nodes):
-        if node.op == "LeakyRelu" and node.attrs.get("alpha") == 1.0:
-            bypass(model, node)
         if node.op not in ("QuantizeLinear", "DequantizeLinear"):
             continue
         stored = constant_value(node.inputs[0])

@@ -23,7 +23,7 @@ _MOVES = frozenset({
     "Transpose", "Unsqueeze", "Identity",
 })  # fmt: skip
 #: Run on codes where a model says so; between Q and DQ they never do.
-_ON_CODES = frozenset({"ArgMax", "Clip", "Concat", "Pad"})
+_ON_CODES = frozenset({"ArgMax", "Clip", "Concat", "Pad", "SpaceToDepth"})
 #: Moves that compute: they are never merged with their neighbours.
 _KEPT = frozenset({"MaxPool", "NhwcMaxPool", "ReduceMax", "ReduceMin", "Resize"})
 _CODES = frozenset({

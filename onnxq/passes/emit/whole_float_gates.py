@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import Model, constant_value, consumers, is_constant, producer, replace_input
+from onnxq.graph import Model, constant_value, consumers, is_constant, replace_input
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import spread_columns
 from onnxq.pipeline import Context, Pass, Stage
@@ -27,13 +27,9 @@ class WholeFloatGates(Pass):
 
             x = k · x'        y = x · sigmoid(x)        w = w' / k
 
-        Where there is no factor, a LeakyRelu of slope 1, which changes nothing, stands between the
-        DequantizeLinear and the gate.
-
     Why
-        ONNX Runtime has one kernel for x · sigmoid(x), if both read one tensor. What
-        DequantizeLinear computes is no such tensor: each of its readers is given one of its own,
-        and what was one pass over memory becomes four.
+        Runtimes have one kernel for x · sigmoid(x), none for x' · sigmoid(k · x'): what was one
+        pass over memory became four. 'hold-gates' lets DequantizeLinear multiply by k.
 
     Example
         ``DQ → x', Mul(k) → Sigmoid, Mul(x', ·) → Conv(w')`` becomes
@@ -41,15 +37,13 @@ class WholeFloatGates(Pass):
 
     When it declines
         The gate runs on integers. A factor stays where something else than float Convs with stored
-        weights reads the result, or where that is an output of the graph. Other runtimes than ONNX
-        Runtime get no LeakyRelu.
+        weights reads the result, or where that is an output of the graph.
 
     Numerics
         The same function up to rounding in float32.
 
     Source
-        onnxruntime, quick_gelu_fusion.cc and ensure_unique_dq_for_node_unit.cc; seen on optimized
-        graphs of 1.31.
+        onnxruntime, quick_gelu_fusion.cc; seen on optimized graphs of 1.31.
     """
 
     name: ClassVar[str] = "whole-float-gates"
@@ -63,25 +57,6 @@ class WholeFloatGates(Pass):
             readers = [] if gate is None else _convolutions(scope, gate.outputs[0])
             if gate is not None and readers:
                 _unscale(scope, scale, gate, readers)
-        if ctx.target.rounds_float_weights:  # ONNX Runtime on the CPU
-            for sigmoid in scope.sites("Sigmoid"):
-                _hold(scope, sigmoid)
-
-
-def _hold(scope: Scope, sigmoid: gs.Node) -> None:
-    """Let *sigmoid* and the product with its input read one tensor that is no DQ's."""
-    x, p = sigmoid.inputs[0], sigmoid.outputs[0]
-    above, uses = producer(x), consumers(x)
-    if above is None or above.op != "DequantizeLinear" or scope.is_output(x):
-        return
-    gates = [node for node, _ in uses if node.op == "Mul" and any(t is p for t in node.inputs)]
-    if len(uses) != 2 or len(gates) != 1 or not scope.only_use(p):
-        return
-    held = gs.Variable(scope.model.unique_name(f"{x.name}__held"), x.dtype, x.shape)
-    name = scope.model.unique_name(f"{sigmoid.name}__hold")
-    scope.insert(sigmoid, "LeakyRelu", [x], [held], {"alpha": 1.0}, name=name)
-    for node, index in uses:
-        replace_input(node, index, held)
 
 
 def _factor(scale: gs.Node) -> tuple[int, NDArray[np.generic]] | None:

@@ -112,5 +112,6 @@ def test_what_it_inserts_runs_on_codes(size: int) -> None:
     (moved,) = (n for n in model.nodes() if n.op in ("Pad", "SpaceToDepth"))
     assert moved.inputs[0].inputs[0].op == "QuantizeLinear"
     assert moved.outputs[0].outputs[0].op == "DequantizeLinear"
-    assert kernels(model)["stem"] == "QLinearConv"
+    ran = kernels(model)
+    assert ran["stem"] == "QLinearConv" and ran[moved.name] == f"{moved.op} (8 bit)"
     onnx.checker.check_model(model.to_proto(), full_check=True)
