@@ -50,7 +50,9 @@ def plan_kernels(model: Model, ctx: Context) -> None:
         for node in end.nodes:
             rules.pop(id(node), None)
             ends.pop(id(node), None)
-    chosen = set(rules) if ctx.target.integer is not None else _choose(rules, ends)
+    chosen = set(rules)
+    if ctx.target.integer is None:
+        chosen = _choose(rules, ends, on_integers=not computes_in_float(ctx))
     for i, (node, rule) in rules.items():
         if i not in chosen:
             plan.keep_float(node.name, _why_unchosen(rule))
@@ -89,7 +91,8 @@ def _plan(
     )
     outputs: tuple[int, ...] = ()
     rounds = end.tensor.name in ctx.trained.activations  # in training, whatever reads it
-    if not rule.float_output or feeds_integers or rounds:
+    floats = rule.float_output or computes_in_float(ctx)
+    if not floats or feeds_integers or rounds:
         outputs = tuple(range(len(node.outputs)))
         limits = end.limits if end.limits is not None else rule.output_range
         for out in node.outputs if not end.nodes else [end.tensor]:
@@ -145,6 +148,15 @@ def activation_spec(ctx: Context) -> QuantSpec:
     return _in_format(ctx.target.activations, in_bytes(number_format(ctx.plan.activations)))
 
 
+def computes_in_float(ctx: Context) -> bool:
+    """Whether activations are wider than any integer kernel of the target reads.
+
+    Layers then compute in float between Q and DQ: nothing is gained by rounding what floats alone
+    read, nor by moving codes in front of the first layer.
+    """
+    return ctx.target.integer is None and activation_spec(ctx).dtype.bits > ctx.target.code_bits
+
+
 def _in_format(spec: QuantSpec, kind: DType) -> QuantSpec:
     """*spec* in the format *kind*: a floating-point one has no zero points, nor pairs of codes."""
     if kind.floating:
@@ -197,12 +209,15 @@ def _reads(node: gs.Node, ctx: Context) -> tuple[int, ...]:
     return ctx.target.rules[node.op].activation_inputs(len(node.inputs))
 
 
-def _choose(rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption]) -> set[int]:
+def _choose(
+    rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption], *, on_integers: bool
+) -> set[int]:
     """Ids of the nodes that become integer kernels.
 
     In the graph of eligible nodes: all that compute; what lies on a path between two of them;
     data movement behind one (exact, and cheaper on bytes); exact nodes between a graph input and
-    one, so that images are sliced and joined as bytes.
+    one, so that images are sliced and joined as bytes. The last two only where layers compute
+    *on_integers*.
     """
     flow: nx.DiGraph[int] = nx.DiGraph()
     flow.add_nodes_from(rules)
@@ -217,7 +232,7 @@ def _choose(rules: dict[int, tuple[gs.Node, OpRule]], ends: dict[int, Absorption
     down = set(core).union(*(nx.descendants(flow, i) for i in core)) if core else set()
     up = set(core).union(*(nx.ancestors(flow, i) for i in core)) if core else set()
     chosen = down & up
-    exact = {i for i, (_, r) in rules.items() if r.role in (Role.MOVE, Role.JOIN)}
+    exact = {i for i, (_, r) in rules.items() if r.role in (Role.MOVE, Role.JOIN) and on_integers}
     for i, (node, rule) in rules.items():  # in graph order: sources first
         if i in chosen or i not in exact:
             continue

@@ -55,6 +55,7 @@ X86_VNNI = Target(
     weights=_WEIGHTS,
     rules={**RULES, **_ON_CODES},
     channel_block=4,
+    code_bits=8,
     folds_casts=True,
     clips_codes=True,
     signed_scales=True,

@@ -51,6 +51,7 @@ OPENVINO = replace(
     signed_scales=False,
     rounds_float_weights=False,
     channel_block=1,
+    code_bits=16,
     lacks={"4": "OpenVINO has no integer kernels for weights of 4 bits"},
     domains=(),
 )
@@ -63,6 +64,7 @@ GENERIC = replace(
     removes_absorbed=False,
     folds_casts=False,
     channel_block=1,
+    code_bits=16,
     clips_codes=False,
     signed_scales=False,
     domains=(),

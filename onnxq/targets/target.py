@@ -137,6 +137,8 @@ class Target:
         floats: floating-point formats of few bits that activations and weights may have.
         channel_block: integer convolutions read input channels in blocks of so many; of fewer they
             make a copy for each element of the kernel first.
+        code_bits: width of the widest activations that its integer kernels read. What is wider is
+            computed in float between Q and DQ.
         lacks: by precision (see ``PRECISIONS``), or ``ZERO_POINTS``, why it cannot be had.
     """
 
@@ -159,4 +161,5 @@ class Target:
     pads_codes: bool = False
     floats: tuple[str, ...] = ()
     channel_block: int = 1
+    code_bits: int = 16
     lacks: Mapping[str, str] = field(default_factory=dict)

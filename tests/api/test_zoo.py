@@ -76,3 +76,14 @@ def test_detector_keeps_its_precision(tmp_path: Path) -> None:
     assert found["metric"] >= found["fp32_metric"] - 1.0
     assert found["extra"]["ap"] >= found["fp32_extra"]["ap"] - 1.0
     assert result.report["summary"]["integer_macs_percent"] >= 90
+
+
+@needs_zoo
+def test_sixteen_bits_keep_speech_within_a_decibel(tmp_path: Path) -> None:
+    feeds, file = list(zoo().calibration("gtcrn_simple")), tmp_path / "gtcrn.onnx"
+    wide = {"weights": "int16", "activations": "uint16", "recipe": "fast"}
+    onnxq.quantize(
+        path_of("gtcrn_simple"), data=feeds, target="x86", report_detail="basic", **wide
+    ).save(file)
+    found = zoo().evaluate("gtcrn_simple", file)
+    assert found["metric"] >= found["fp32_metric"] - 1.0

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, constant_value, consumers, producer, remove_node, replace_input
 from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.kernel_plan import computes_in_float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,8 @@ class MoveCodes(Pass):
         ``insert-qdq,move-codes``
 
     When it declines
-        Scales differ, something else reads the tensor in between, or the target does not say of
-        the operator that it is to run on codes.
+        Scales differ, something else reads the tensor in between, the target does not say of the
+        operator that it is to run on codes, or codes are wider than its kernels read.
 
     Numerics
         Exact.
@@ -59,6 +60,8 @@ def moves_codes(model: Model, ctx: Context) -> bool:
 
 def _moving(model: Model, ctx: Context) -> list[gs.Node]:
     """The planned nodes that the target runs on codes."""
+    if computes_in_float(ctx):
+        return []
     on_codes = {op for op, rule in ctx.target.rules.items() if rule.on_codes}
     return [n for n in model.graph.nodes if n.op in on_codes and n.name in ctx.plan.nodes]
 

@@ -14,6 +14,7 @@ from onnxq.graph import Model, attribute, constant_value, replace_input
 from onnxq.passes._scope import Scope
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.faster_float import stays_float
+from onnxq.pipeline.kernel_plan import computes_in_float
 
 LARGE = 9
 """Elements of a kernel above which it is folded; each of them costs a look at the image."""
@@ -55,7 +56,7 @@ class WidenStem(Pass):
         Groups, dilations, automatic padding, computed weights, fewer than 16 output channels;
         a convolution that is excluded, or left in float because that is faster. Large kernels
         also where the stride is not 2, or the image's size is odd or not fixed. Targets whose
-        kernels take any number of channels.
+        kernels take any number of channels; activations too wide for any integer kernel.
 
     Numerics
         Exact: products with zero are added.
@@ -71,7 +72,7 @@ class WidenStem(Pass):
     def run(self, model: Model, ctx: Context) -> None:
         block = ctx.target.channel_block
         convolutions = [n for n in model.graph.nodes if n.op == "Conv" and _is_shallow(n, block)]
-        if not convolutions:
+        if not convolutions or computes_in_float(ctx):
             return
         ctx.learn(model)
         floating = stays_float(model, ctx)

@@ -37,3 +37,10 @@ def test_declines() -> None:
         model, _ = run(text(given), f"remove-noops,{RECIPE},move-codes", target=target)
         (pad,) = (n for n in model.nodes() if n.op == "Pad")
         assert pad.inputs[0].inputs[0].op != "QuantizeLinear"
+
+
+def test_codes_of_16_bits_are_padded_in_float() -> None:
+    recipe = RECIPE.replace("plan-kernels", "plan-kernels{activations=uint16}")
+    model, _ = run(text("(a, p)"), f"remove-noops,{recipe},move-codes", target="x86")
+    (pad,) = (n for n in model.nodes() if n.op == "Pad")
+    assert pad.inputs[0].inputs[0].op == "DequantizeLinear", "the runtime has no Pad for them"

@@ -115,3 +115,19 @@ def test_one_scale_for_the_model() -> None:
         weights={"w": 9 * np.ones((4, 3, 1, 1), np.float32)},
     )
     assert float(one.qparams["v"].scale) > 0.05, "the largest weights decide"
+
+
+def test_codes_wider_than_any_kernel_reads_are_kept_to_what_layers_read() -> None:
+    text = """g (float[1,2,6,6] x) => (float[1,4,6,4] y)
+        <float[2,2,1,1] w, float[4,2,1,1] v, int64[1] zero, int64[1] five, int64[1] axis>
+        { [part] s = Slice (x, zero, five, axis)  [one] a = Conv (s, w)  [curve] t = Tanh (a)
+          [two] y = Conv (t, v) }"""
+    ends = {n: np.array([i], np.int64) for n, i in (("zero", 0), ("five", 4), ("axis", 3))}
+    wide, narrow = (
+        run(text, f"plan-kernels{{activations={d}}}", weights=ends)[1].plan
+        for d in ("uint16", "uint8")
+    )
+    assert list(narrow.nodes) == ["part", "one", "two"]
+    assert {"x", "s", "a", "t", "y"} <= narrow.tensors.keys()
+    assert list(wide.nodes) == ["one", "two"]
+    assert {"s", "t"} <= wide.tensors.keys() and not {"x", "a", "y"} & wide.tensors.keys()
