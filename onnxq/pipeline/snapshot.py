@@ -62,7 +62,7 @@ class Snapshot:
         else:
             self._kept.append(tensor)
             shape = None if tensor.shape is None else tuple(tensor.shape)
-            self._tensors[id(tensor)] = (tensor.name, str(tensor.dtype), shape)
+            self._tensors[id(tensor)] = (tensor.name, tensor.dtype, shape)
 
     def _attribute(self, value: Any) -> Any:
         if isinstance(value, str | int | float | bytes | bool):

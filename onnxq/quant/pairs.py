@@ -47,12 +47,12 @@ def relieve_pairs(codes: NDArray[Any], limit: int) -> NDArray[Any]:
     first; where one is too small to give its part, the other gives the rest.
     """
     even = codes.shape[1] // 2 * 2
-    a, b = codes[:, 0:even:2].astype(np.float32), codes[:, 1:even:2].astype(np.float32)
-    over = np.abs(a + b) > limit  # codes of unlike sign cancel: they are never over
+    total = np.add(codes[:, 0:even:2], codes[:, 1:even:2], dtype=np.float32)
+    over = np.abs(total, out=total) > limit  # codes of unlike sign cancel: they are never over
     if not over.any():
         return codes
     row, pair = np.nonzero(over)
-    a, b = a[row, pair], b[row, pair]
+    a, b = codes[row, 2 * pair].astype(np.float32), codes[row, 2 * pair + 1].astype(np.float32)
     excess = np.abs(a + b) - limit
     part_b = np.minimum(np.floor(excess / 2), np.abs(b))
     part_a = np.minimum(excess - part_b, np.abs(a))

@@ -12,6 +12,7 @@ from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import DType, Fixed, PerTensor, QParams, QuantSpec
 from onnxq.quant.choose import qparams_from_range, weight_codes, weight_qparams
+from onnxq.threads import cores, in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +65,27 @@ class QuantizeWeights(Pass):
             and (rule := ctx.target.rules[node.op]).weight is not None
         }
         together = self._one_scale(model, ctx, weights) if ctx.plan.one_scale else {}
-        for name, tensor in model.tensors().items():
-            spec = ctx.plan.tensors.get(name)
-            value = constant_value(tensor)
+
+        def choose(name: str) -> tuple[QParams, NDArray[Any]] | None:
+            spec, value = ctx.plan.tensors.get(name), constant_value(tensors[name])
             if value is None or not isinstance(spec, QuantSpec | Fixed):
-                continue
+                return None
             if isinstance(spec, Fixed):
-                qparams = spec.qparams
-            elif name in together:
-                qparams = together[name]
-            elif name in weights:
-                qparams = weight_qparams(value, spec, method=self.method)
-            else:
+                return spec.qparams, spec.qparams.quantize(value)
+            if name not in weights:
                 low, high = float(np.min(value)), float(np.max(value))
                 if _in_steps(value, spec.dtype.qmax - spec.dtype.qmin):
                     low, high = 0.0, 1.0
                 qparams = qparams_from_range(low, high, spec)
-            ctx.qparams[name] = qparams
-            if isinstance(spec, QuantSpec) and name in weights:
-                ctx.integers[name] = weight_codes(self._moved(name, value, qparams), qparams, spec)
-            else:
-                ctx.integers[name] = qparams.quantize(value)
+                return qparams, qparams.quantize(value)
+            qparams = together.get(name) or weight_qparams(value, spec, method=self.method)
+            return qparams, weight_codes(self._moved(name, value, qparams), qparams, spec)
+
+        tensors = model.tensors()
+        names = [name for name in tensors if name in ctx.plan.tensors]
+        for name, found in zip(names, in_order(choose, names, cores()), strict=True):
+            if found is not None:
+                ctx.qparams[name], ctx.integers[name] = found
 
     def _moved(self, name: str, value: NDArray[Any], qparams: QParams) -> NDArray[Any]:
         """*value*, moved by up to half a step where rounding to nearest is to be stochastic."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import networkx as nx
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from onnxq.graph.deferred import Deferred, peek
 from onnxq.graph.spilled import LARGE
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._channels import Channels, Rounded
+from onnxq.passes.equalize._coupled import coupled
 from onnxq.passes.equalize._ends import LINEAR, Ids, Reader, Source, spread_columns
 from onnxq.pipeline import Context
 from onnxq.pipeline.scaled import note_scaled
@@ -59,19 +59,14 @@ class Block:
 def blocks(channels: Channels, *, gated: bool) -> list[Block]:
     """The blocks of *channels* with a SiLU (*gated*) or those without, in graph order."""
     root_of = channels.roots()
-    links: nx.Graph[int] = nx.Graph()
-    for source in channels.sources:
-        nx.add_path(links, root_of[source.ids].tolist())
+    rows = [root_of[source.ids] for source in channels.sources]
     stops = dict(channels.frozen)
     for node, one, two in channels.pairs:
         met = f"its output meets another in '{node.name or node.op}' ({node.op})"
         stops |= dict.fromkeys((int(i) for i in (*one, *two) if int(i) not in stops), met)
     frozen = np.zeros(channels.count, bool)
     frozen[root_of[list(stops)]] = True
-    block_of = np.full(channels.count, -1)
-    for number, component in enumerate(nx.connected_components(links)):
-        block_of[list(component)] = number
-    block_of = block_of[root_of]
+    block_of = coupled(channels.count, [(row[:-1], row[1:]) for row in rows])[root_of]
     found = []
     silus = {int(block_of[s.ids[0]]) for s in channels.sources if s.sigmoid is not None}
     for number in dict.fromkeys(int(block_of[s.ids[0]]) for s in channels.sources):

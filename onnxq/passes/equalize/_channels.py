@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import networkx as nx
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, attribute, constant_value, consumers, is_constant
 from onnxq.passes._scope import Scope, is_standard, present
+from onnxq.passes.equalize._coupled import coupled
 from onnxq.passes.equalize._ends import CONVOLUTIONS, LINEAR, NORMS, Ids, Reader, Source, groups_of
 from onnxq.passes.equalize._through import RULES, along, same
 from onnxq.pipeline import Context
@@ -85,14 +85,7 @@ class Channels:
 
     def roots(self) -> Ids:
         """By variable, the one that stands for all that are coupled to it, int64 [count]."""
-        links: nx.Graph[int] = nx.Graph()
-        for one, two in self._links:
-            links.add_edges_from(zip(one.tolist(), two.tolist(), strict=True))
-        roots = np.arange(self.count)
-        for component in nx.connected_components(links):
-            members = sorted(component)
-            roots[members] = members[0]
-        return roots
+        return coupled(self.count, self._links)
 
     def new(self, channels: int) -> Ids:
         """As many variables as *channels*."""
