@@ -74,14 +74,16 @@ class Window:
         chosen = np.arange(0, total, -(-total // most) | 1) if total > most else np.arange(total)
         image, *corner = np.unravel_index(chosen, (len(x), *counts))
         offsets = np.indices(self.kernel).reshape(len(self.kernel), -1)
-        if any(sum(pad) for pad in around):
-            x = np.pad(x, [(0, 0), (0, 0), *around])
         place = np.zeros((chosen.size, offsets.shape[1]), np.int64)
+        border = np.zeros(place.shape, bool)
         for axis, (start, offset) in enumerate(zip(corner, offsets, strict=True)):
             at = start[:, None] * self.strides[axis] + offset * self.dilations[axis]
-            place = place * padded[axis] + at
+            at -= around[axis][0]
+            border |= (at < 0) | (at >= sizes[axis])
+            place = place * sizes[axis] + np.clip(at, 0, max(sizes[axis] - 1, 0))
         flat = x.reshape(len(x), channels, -1)
         taken = np.moveaxis(flat, 1, -1)[image[:, None], place]
+        taken[border] = 0
         split = taken.reshape(chosen.size, offsets.shape[1], self.groups, -1)
         return np.ascontiguousarray(split.transpose(2, 0, 1, 3)).reshape(
             self.groups, chosen.size, -1

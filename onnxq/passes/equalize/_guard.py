@@ -25,27 +25,39 @@ def settle(
 ) -> Iterator[tuple[Block, float, float]]:
     """Raise the factors *a* [variables] of each block to the power that leaves the least noise.
 
-    Powers that are tried are 1, ¾, ½ and 0, block by block, on samples. Yields the blocks that
-    end with 0, with the noise to signal that they leave and what their factors would have left.
-    Nothing changes where there are no samples, or they are not to be run for this.
+    Powers that are tried are 0, ½, ¾ and, where the noise still falls from ½ to ¾, 1, block by
+    block, on samples. Yields the blocks that end with 0, with the noise to signal that they leave
+    and what the highest power tried would have left. Nothing changes where there are no samples,
+    or they are not to be run for this.
     """
     if ctx.measure is None or ctx.estimated or ctx.statistics_only or not chosen:
         return
     layers = Layers(channels, chosen, ctx)
+    # a row of a weight and its scale grow by the same factor: those who write have the same noise
+    written = not by_channel(ctx)
     for block in chosen:
-        if not layers.of(block):
+        if not layers.of(block, written=written):
             continue
-        trials = []
-        for power in POWERS:
-            trial = a.copy()
-            own = np.power(a[block.members], power)
-            trial[block.members] = np.where(own >= 1, rounded_down(np.maximum(own, 1)), own)
-            trials.append(trial)
-        noises = list(in_order(partial(layers.noise, block), trials, cores()))
+        trials: list[Array] = []
+        noises: list[float] = []
+        for powers in (POWERS[:-1], POWERS[-1:]):
+            if noises and noises[-1] >= noises[-2]:
+                break
+            more = [_raised(a, block, power) for power in powers]
+            noise = partial(layers.noise, block, written=written)
+            noises += in_order(noise, more, cores())
+            trials += more
         best = int(np.argmin(noises))
         a[block.members] = trials[best][block.members]
         if POWERS[best] == 0:
             yield block, noises[best], noises[-1]
+
+
+def _raised(a: Array, block: Block, power: float) -> Array:
+    """*a* with the factors of *block* to the *power*, in half precision where they are above 1."""
+    trial, own = a.copy(), np.power(a[block.members], power)
+    trial[block.members] = np.where(own >= 1, rounded_down(np.maximum(own, 1)), own)
+    return trial
 
 
 def by_channel(ctx: Context) -> bool:
@@ -76,19 +88,18 @@ class Layers:
             if found is not None and found[0].size == layer.channels:
                 self._layers[key] = replace(layer, extremes=found)
 
-    def of(self, block: Block) -> list[Measured]:
-        """The layers around *block*."""
-        ends = [id(r.node) for r in block.readers] + [id(s.node) for s in block.sources]
+    def of(self, block: Block, *, written: bool = True) -> list[Measured]:
+        """The layers that read *block* and, where *written*, those that write it."""
+        ends = [id(r.node) for r in block.readers]
+        ends += [id(s.node) for s in block.sources if written]
         return [self._layers[key] for key in dict.fromkeys(ends) if key in self._layers]
 
-    def noise(self, block: Block, a: Array, *, held: bool = False) -> float:
-        """Noise to signal of the layers around *block* under the factors *a*, added up."""
+    def noise(self, block: Block, a: Array, *, held: bool = False, written: bool = True) -> float:
+        """Noise to signal under the factors *a* of what ``of`` gives, added up."""
         total = 0.0
-        for layer in self.of(block):
-            read, written = (ids.get(id(layer.node)) for ids in (self._reads, self._writes))
+        for layer in self.of(block, written=written):
+            read, wrote = (ids.get(id(layer.node)) for ids in (self._reads, self._writes))
             total += layer.noise(
-                None if read is None else a[read],
-                None if written is None else a[written],
-                held=held,
+                None if read is None else a[read], None if wrote is None else a[wrote], held=held
             )
         return total
