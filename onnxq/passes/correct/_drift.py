@@ -18,20 +18,36 @@ FLOAT, ERROR, WEIGHT, SQUARE = (
     f"onnxq_{part}__" for part in ("float", "error", "weight", "square")
 )
 NOTHING = 1e-30
+_PLACES = 784
+"""Of each sample and channel, about how many values are looked at: whole rows, evenly spread."""
 _FAR = 4.0
 """Times the mean size of a channel's errors, the most that one of them counts."""
+_STEPS = 10
+"""From this opset on Slice has steps."""
 LEAST = 1e-4
 """Added to the mean weight of a channel: one that hardly ever opens is hardly corrected."""
 
 
 @dataclass(frozen=True)
 class Biased:
-    """The node that adds a bias, the constant, the channel axis and the rank of what it writes."""
+    """The node that adds a bias, the constant, the channel axis and the shape of what it writes."""
 
     node: gs.Node
     bias: gs.Constant
     axis: int
-    rank: int
+    shape: tuple[int | None, ...]
+
+    @property
+    def rank(self) -> int:
+        """Rank of what it writes."""
+        return len(self.shape)
+
+    def rows(self) -> tuple[int, int] | None:
+        """The axis of which each k-th index is enough, and k; None where all are looked at."""
+        axes = [i for i in range(1, self.rank) if i != self.axis]
+        sizes = [self.shape[i] or 0 for i in axes]
+        step = int(np.prod(sizes)) // _PLACES if axes else 1
+        return (axes[0], min(step, -(-sizes[0] // 4))) if step > 1 else None
 
 
 def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
@@ -39,7 +55,8 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
 
     *joined* has the float nodes first, their names behind ``FLOAT``. Of the layer NAME the tensor
     ``ERROR + NAME`` is the weighted mean difference by channel and ``WEIGHT + NAME`` the mean
-    weight; names of layers without weights, whose mean is plain, are returned.
+    weight, over rows that are looked at; names of layers without weights, whose mean is plain, are
+    returned.
     """
     opset = next(o.version for o in joined.opset_import if o.domain in ("", "ai.onnx"))
     graph, plain = joined.graph, set()
@@ -55,7 +72,10 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
         graph.node[-1].output[0] = raw
         write = _Writer(graph, f"onnxq_drift__{node.name}__", opset)
         axes = [i for i in range(layer.rank) if i != layer.axis]
-        difference, weight = _typical(write, raw, twin, axes), _weight(write, layer.node, twin)
+        write.rows = layer.rows() if opset >= _STEPS else None
+        some = write.some(twin)
+        difference = _typical(write, write.some(raw), some, axes)
+        weight = _weight(write, layer.node, some)
         if weight is None:
             plain.add(node.name)
             drift = write.mean(difference, axes, ERROR + node.name)
@@ -112,7 +132,10 @@ def _weight(write: _Writer, node: gs.Node, twin: str) -> str | None:
             return None
         return write("Cast", [write("Greater", [twin, write.constant(bounds[0])])], to=1)
     gate = _gate(users)
-    return None if gate is None else write("Mul", [FLOAT + gate, FLOAT + gate])
+    if gate is None:
+        return None
+    some = write.some(FLOAT + gate)
+    return write("Mul", [some, some])
 
 
 def _gate(users: Sequence[gs.Node]) -> str | None:
@@ -136,6 +159,7 @@ class _Writer:
     graph: onnx.GraphProto
     prefix: str
     opset: int
+    rows: tuple[int, int] | None = None
     count: int = field(default=0)
 
     def __call__(
@@ -152,6 +176,14 @@ class _Writer:
         name = self._name()
         self.graph.initializer.append(numpy_helper.from_array(np.array(value, kind), name))
         return name
+
+    def some(self, tensor: str) -> str:
+        """Of *tensor* the rows that are looked at."""
+        if self.rows is None:
+            return tensor
+        axis, step = self.rows
+        ends = ([step // 2], [np.iinfo(np.int64).max], [axis], [step])
+        return self("Slice", [tensor, *(self.constant(e) for e in ends)])
 
     def mean(self, tensor: str, axes: list[int], output: str | None = None) -> str:
         if self.opset < 18:

@@ -39,10 +39,10 @@ def biased(node: gs.Node, ctx: Context) -> Biased | None:
         adder, index, axis = consumers(node.outputs[0])[0][0], planned.adds[1], -1
     if node.op not in LINEAR or len(adder.inputs) <= index or not is_constant(adder.inputs[index]):
         return None
-    bias, rank = adder.inputs[index], ctx.rank(adder.outputs[0])
-    if len(consumers(bias)) != 1 or rank is None or rank < 2:
+    bias, shape = adder.inputs[index], ctx.shape(adder.outputs[0])
+    if len(consumers(bias)) != 1 or shape is None or len(shape) < 2:
         return None
-    return Biased(adder, bias, axis % rank, rank)
+    return Biased(adder, bias, axis % len(shape), shape)
 
 
 def planned_biases(model: Model, ctx: Context) -> tuple[dict[str, Biased], list[gs.Node]]:
