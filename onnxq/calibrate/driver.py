@@ -4,7 +4,7 @@ Memory does not depend on the number of samples: of each sample only what the ob
 survives. Tensors of which only extremes are wanted are reduced inside the run; of the others the
 arrays are looked at by the thread that ran the sample, and only the looks are handed on. Samples
 run side by side; states take them in their order, so that nothing depends on the number of threads.
-Observers that have seen enough are left out from then on, which is asked every 64 samples.
+Observers that have seen enough are left out from then on, which is asked every 16 samples.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Wanted = Mapping[str, tuple[AnyObserver, ...]]
 #: Most samples, and about the most bytes, of one tensor that wait to be taken into its state.
 MOST_LOOKS, MOST_BYTES = 32, 1 << 17
 #: Samples after which observers are asked whether they have enough.
-TURN = 64
+TURN = 16
 #: Of one tensor in one sample: what each observer took of it, and how many values were not finite.
 Looks = tuple[dict[AnyObserver, Any], int]
 

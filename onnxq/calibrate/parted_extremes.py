@@ -55,7 +55,7 @@ class PartedExtremes:
     """
 
     axis: int = 1
-    apart: int = 32
+    apart: int = 24
 
     @property
     def key(self) -> str:
