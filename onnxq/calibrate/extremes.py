@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onnxq.quant.states import ExtremesState
 
-_PIECE = 1 << 17
+PIECE = 1 << 17
 """Values that are looked at twice in a row, while they are in a core's cache."""
 
 
@@ -81,9 +81,9 @@ class Extremes:
 
 def bounds(x: NDArray[Any]) -> tuple[float, float]:
     """Smallest and largest value of *x*, which is not empty; NaN where it holds one."""
-    if x.size <= _PIECE or not x.flags.c_contiguous:
+    if x.size <= PIECE or not x.flags.c_contiguous:
         return float(x.min()), float(x.max())
     flat = x.reshape(-1)
-    pieces = [flat[i : i + _PIECE] for i in range(0, flat.size, _PIECE)]
+    pieces = [flat[i : i + PIECE] for i in range(0, flat.size, PIECE)]
     ends = np.array([(piece.min(), piece.max()) for piece in pieces])
     return float(ends[:, 0].min()), float(ends[:, 1].max())
