@@ -14,6 +14,7 @@ from onnxq.passes.emit.move_codes import MoveCodes, moves_codes
 from onnxq.pipeline import Context, Pass, PassManager, Recipe, Stage
 from onnxq.pipeline.equivalence import Compare
 from onnxq.pipeline.progress import Progress
+from onnxq.report.held import unhold
 from onnxq.runtime.providers import Provider
 
 
@@ -65,7 +66,7 @@ class Rounds:
     def run(self, work: Model, untouched: Model) -> Emitted:
         """Quantize *work*, in place in the first round; *untouched* is a copy of it."""
         before = [p for p in self.steps.passes if p.stage < Stage.EMIT]
-        last = (MoveCodes, HoldGates, *FORMS)
+        last = (HoldGates, MoveCodes, *FORMS)
         after = [p for p in self.steps.passes if p.stage >= Stage.EMIT and not isinstance(p, last)]
         forms = [p for p in self.steps.passes if isinstance(p, last)]
         loose: dict[str, str] = {}
@@ -78,8 +79,14 @@ class Rounds:
                 original = work.clone()
                 PassManager(after, progress=self.progress).run(work, ctx)
                 ending = [p for p in forms if _changes(p, work, ctx)]
+                gates = [p for p in ending if isinstance(p, HoldGates)]
+                PassManager(gates, progress=self.progress).run(work, ctx)
                 qdq = work.clone() if ending else work
-                PassManager(ending, progress=self.progress).run(work, ctx)
+                if gates:
+                    unhold(qdq)
+                PassManager([p for p in ending if p not in gates], progress=self.progress).run(
+                    work, ctx
+                )
             else:  # nothing to gain: the model as it was given, not as it was prepared
                 original, work = untouched, untouched.clone()
                 qdq = work
