@@ -223,10 +223,26 @@ def _flow(tensor: gs.Tensor, model: Model, ctx: Context, absorbed: Mapping[str, 
     readers = [
         user.name if user.name in nodes and index in nodes[user.name].inputs else ""
         for user, index in consumers(tensor)
+        if not _in_gate(user, tensor)
     ]
     if model.is_output(tensor):
         readers.append("")
     return _Flow(tensor, source, tuple(readers), _elements(tensor, ctx), ctx.rank(tensor) == 4)
+
+
+def _in_gate(user: gs.Node, tensor: gs.Tensor) -> bool:
+    """Whether *user* begins f(k · x) of a gate x · f(k · x), whose product reads *tensor* itself.
+
+    The two share one conversion: see pass 'hold-gates'.
+    """
+    node = user
+    if node.op == "Mul" and any(is_constant(t) for t in node.inputs):
+        behind = consumers(node.outputs[0])
+        node = behind[0][0] if len(behind) == 1 else node
+    if node.op != "Sigmoid":
+        return False
+    gates = [n for n, _ in consumers(node.outputs[0])]
+    return len(gates) == 1 and gates[0].op == "Mul" and any(t is tensor for t in gates[0].inputs)
 
 
 def _elements(tensor: gs.Tensor, ctx: Context) -> int:

@@ -11,6 +11,9 @@ from onnxq.pipeline.kernel_plan import plan_kernels
 from onnxq.pipeline.latency import predict, slower
 from onnxq.targets.costs import Costs
 
+UNSURE = 1.1
+"""Predictions that differ by less than this factor do not say which plan is faster."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeepFasterFloat(Pass):
@@ -81,7 +84,7 @@ class KeepFasterFloat(Pass):
     def _warn(self, model: Model, ctx: Context, costs: Costs) -> None:
         """Warn where the plan is predicted to be slower than float."""
         planned, floating = (predict(model, ctx, costs, of).total for of in (None, ()))
-        if 1e3 * floating >= self.least_ms and planned > floating:
+        if 1e3 * floating >= self.least_ms and planned > UNSURE * floating:
             ctx.journal.warn(
                 f"predicted to take {planned / floating:.1f} times as long as in float: its gates "
                 "and element-wise nodes are slower on integers; --latency-aware leaves in float "
