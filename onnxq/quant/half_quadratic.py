@@ -26,6 +26,8 @@ Column = NDArray[np.float64]
 
 POWER = 0.7
 _BETA, _GROWTH, _ITERATIONS = 1.0, 1.05, 20
+_AT_ONCE = 1 << 15
+"""Weights that are worked on at once: what is computed of them stays in the processor's cache."""
 _NARROWEST = 0.1
 """Share of the first scale that a scale never falls below."""
 
@@ -45,14 +47,29 @@ def half_quadratic(
     Returns:
         Scale and zero point of each row, [R] each; of a row that nothing improves, those given.
     """
+    length = max(rows.shape[1], 1)
+    step = max(_AT_ONCE // length, 1)
+    parts = [slice(i, i + step) for i in range(0, len(rows), step)]
+    found = [_part(rows[p], scale[p], zero[p], codes, symmetric) for p in parts]
+    if not found:
+        return scale, zero
+    return np.concatenate([s for s, _ in found]), np.concatenate([z for _, z in found])
+
+
+def _part(
+    rows: Rows, scale: Column, zero: Column, codes: tuple[int, int], symmetric: bool
+) -> tuple[Column, Column]:
     w = np.asarray(rows / scale[:, None].astype(np.float32), np.float32)
     s, z = np.ones_like(scale), zero.astype(np.float64)
-    best, least = (s, z), _power_error(_residual(w, s, z, codes)[1])
+    q, r = _residual(w, s, z, codes)
+    steep = _steepness(r)
+    best, least = (s, z), _power_error(r, steep)
     beta = _BETA
     for _ in range(_ITERATIONS):
+        s, z = _line(q, w - _forgiven(r, steep, beta), z, codes, symmetric)
         q, r = _residual(w, s, z, codes)
-        s, z = _line(q, w - _forgiven(r, beta), z, codes, symmetric)
-        found = _power_error(_residual(w, s, z, codes)[1])
+        steep = _steepness(r)
+        found = _power_error(r, steep)
         better = found < least
         least = np.where(better, found, least)
         best = (np.where(better, s, best[0]), np.where(better, z, best[1]))
@@ -67,11 +84,15 @@ def _residual(w: Rows, s: Column, z: Column, codes: tuple[int, int]) -> tuple[Ro
     return q, np.asarray(w - step * (q - at), np.float32)
 
 
-def _forgiven(r: Rows, beta: float) -> Rows:
+def _steepness(r: Rows) -> Rows:
+    """|r|^(p−1), which both the error and what is forgiven are made of."""
+    return np.asarray(np.power(np.maximum(np.abs(r), 1e-6), POWER - 1), np.float32)
+
+
+def _forgiven(r: Rows, steep: Rows, beta: float) -> Rows:
     """The e of least |e|^p + β/2 (r − e)², nearly: generalized soft thresholding."""
-    size = np.abs(r)
-    kept = size - np.power(np.maximum(size, 1e-6), POWER - 1) / np.float32(beta)
-    return np.asarray(np.sign(r) * np.maximum(kept, 0), np.float32)
+    kept = np.abs(r) - steep / np.float32(beta)
+    return np.asarray(np.copysign(np.maximum(kept, 0), r), np.float32)
 
 
 def _line(
@@ -81,10 +102,10 @@ def _line(
     if not symmetric:
         mean_q, mean_t = (v.mean(axis=1, dtype=np.float64) for v in (q, t))
         off = q - mean_q[:, None]
-        slope = _ratio((off * t).sum(axis=1), np.square(off).sum(axis=1))
+        slope = _ratio(np.vecdot(off, t), np.vecdot(off, off))
         z = np.clip(np.rint(mean_q - mean_t / slope), *codes)
     off = q - z[:, None]
-    return _ratio((off * t).sum(axis=1), np.square(off).sum(axis=1)), z
+    return _ratio(np.vecdot(off, t), np.vecdot(off, off)), z
 
 
 def _ratio(top: Column, bottom: Column) -> Column:
@@ -93,5 +114,5 @@ def _ratio(top: Column, bottom: Column) -> Column:
     return np.where(some, np.maximum(top / np.where(some, bottom, 1), _NARROWEST), 1.0)
 
 
-def _power_error(r: Rows) -> Column:
-    return np.asarray(np.power(np.abs(r), POWER).sum(axis=1, dtype=np.float64))
+def _power_error(r: Rows, steep: Rows) -> Column:
+    return np.asarray(np.vecdot(np.abs(r), steep), np.float64)

@@ -94,9 +94,16 @@ def by_activity(h: Array) -> NDArray[np.int64]:
     return np.argsort(-np.einsum("gkk->gk", h), axis=1, kind="stable")
 
 
+def feedback(h: Array, order: NDArray[np.int64]) -> Array:
+    """What ``round_by_feedback`` hands on of errors: U + I [G, K, K] of *h*, columns in *order*."""
+    return _unit_upper(np.take_along_axis(np.take_along_axis(h, order[:, :, None], 1),
+                                          order[:, None, :], 2))  # fmt: skip
+
+
 def round_by_feedback(
-    w: Array, h: Array, codes: Codes, order: NDArray[np.int64], steps: Array | None = None
-) -> Array:
+    w: Array, h: Array, codes: Codes, order: NDArray[np.int64], steps: Array | None = None,
+    handed_on: Array | None = None,
+) -> Array:  # fmt: skip
     """Whole numbers for *w*, each error made up for by the columns after it in *order* [G, K].
 
     Args:
@@ -106,13 +113,13 @@ def round_by_feedback(
         order: the columns of each group.
         steps: the size of a code of each weight, [G, M, K], where columns have scales of their
             own; *w* and the result are then real values, these on whole multiples of *steps*.
+        handed_on: what ``feedback`` gives for *h* and *order*, where it is known already.
     """
     shape, k = w.shape, w.shape[-1]
     low, high = (np.take_along_axis(a, order[:, None], 2) for a in codes.bounds(shape))
     w = np.take_along_axis(w, order[:, None], 2)
     each = None if steps is None else np.take_along_axis(steps, order[:, None], 2)
-    u = _unit_upper(np.take_along_axis(np.take_along_axis(h, order[:, :, None], 1),
-                                       order[:, None, :], 2))  # fmt: skip
+    u = feedback(h, order) if handed_on is None else handed_on
     pairs = None if codes.pair_limit is None else _Pairs(order, codes.pair_limit)
     q, left = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for start in range(0, k, _BLOCK):
@@ -180,8 +187,9 @@ def descend(
 
 def _unit_upper(h: Array) -> Array:
     """U + I of H = (U + I) D (U + I)ᵀ, from the Cholesky factor of H read backwards."""
-    factor = np.linalg.cholesky(h[:, ::-1, ::-1].astype(np.float64))[:, ::-1, ::-1]
-    return np.asarray(factor / np.einsum("gkk->gk", factor)[:, None, :], np.float32)
+    factor = np.linalg.cholesky(h[:, ::-1, ::-1].astype(np.float64))
+    factor /= np.einsum("gkk->gk", factor)[:, None, :].copy()
+    return np.ascontiguousarray(factor[:, ::-1, ::-1], np.float32)
 
 
 class _Pairs:

@@ -23,14 +23,20 @@ from onnxq.quant.second_order import (
     by_activity,
     damp,
     descend,
+    feedback,
     objective,
     round_by_feedback,
 )
 
 Array = NDArray[np.float32]
 _OPS = ("MatMul", "Gemm", "Conv")
-_DAMPING = (0.01, 0.1)
+_TRIALS = ((0.01, True), (0.01, False), (0.1, True), (0.1, False))
+"""Damping, and whether columns are rounded by falling activity."""
 _SWEEPS = 3
+_WIDE = 2048
+"""With more columns one trial, and one sweep, have to do: time grows with their third power."""
+_PART = 1 << 21
+"""Weights that are rounded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class RoundWeightsSecondOrder(Pass):
         Measures the products of the values that each layer reads. Then its weights are rounded
         column by column: what one code is off by, the columns that come later make up for; then
         single codes move as long as the error of the output falls. Damping and order are chosen
-        on samples held out.
+        on samples held out, some output channels at a time.
 
     Why
         With four bits, rounding each weight to nearest leaves most of the error that need not be.
@@ -56,7 +62,7 @@ class RoundWeightsSecondOrder(Pass):
     Numerics
         Scales and zero points stay. Codes of large layers wait in temporary files; second
         moments are those of a few layers at a time. They are not taken around the mean: no bias
-        is corrected for what rounding does to it.
+        is corrected for what rounding does to it. Layers of more than 2048 columns have one trial.
 
     Source
         Frantar et al. 2022, "GPTQ", https://arxiv.org/abs/2210.17323; Behdin et al. 2023,
@@ -119,37 +125,80 @@ def _round(layer: Layer, grid: Blocks, read: PatchMomentsState) -> NDArray[np.ge
     if not read.fitted.count:
         return None
     weight = peek(layer.node.inputs[1])
-    shape = tuple(weight.shape)
-
-    def rows(values: NDArray[Any]) -> Array:
-        return np.asarray(layer.rows(np.asarray(values)), np.float32)
-
-    zero = rows(np.broadcast_to(grid.spread(grid.zero_point, shape), shape))
-    steps = rows(np.broadcast_to(grid.spread(grid.scale, shape), shape))
-    nearest = grid.quantize(weight)
-    w, now = rows(weight), rows(nearest.astype(np.float32))
-    limit = grid.spec.pair_sum_limit
-    allowed = Codes(np.float32(grid.qmin) - zero, np.float32(grid.dtype.qmax) - zero, limit)
     h = read.fitted.second()
     test = read.held.second() if read.held.count else h
-    now = now - zero
-    columns = np.broadcast_to(np.arange(w.shape[2]), (len(h), w.shape[2]))
-    # rows of one scale are rounded in units of it, which pairs of codes are limited in
-    units: Array = steps if grid.count == 1 else np.ones_like(steps)
-    own = None if grid.count == 1 else steps
-    best, least = now, objective(now * steps - w, test).sum()
-    for share in _DAMPING:
-        damped = damp(h, share)
-        for order in (by_activity(h), columns):
-            q = round_by_feedback(w / units, damped, allowed, order, own)
-            if grid.dtype.bits <= 6:
-                q = descend(q, w / units, damped, allowed, _SWEEPS, own)
-            codes = np.rint(q * units / steps)
-            error = objective(codes * steps - w, test).sum()
-            if error < least:
-                best, least = codes, error
-    if best is now:
-        return None
-    flat = (best + zero).reshape(-1, best.shape[-1])
-    whole = from_kernel_rows(flat, shape, layer.axis, layer.inner)
-    return np.asarray(whole.astype(np.int16).astype(grid.stored))
+    codes = grid.quantize(weight)
+    parts = [_Rows(layer, grid, weight, codes, cut) for cut in _cuts(layer)]
+    least = [part.error(part.nearest, test) for part in parts]
+    wide, better = layer.columns > _WIDE, False
+    for share, active in _TRIALS[:1] if wide else _TRIALS:
+        columns = np.broadcast_to(np.arange(layer.columns), (len(h), layer.columns))
+        damped, order = damp(h, share), by_activity(h) if active else columns
+        handed_on = feedback(damped, order)
+        for i, part in enumerate(parts):
+            found = part.rounded(damped, order, handed_on, 1 if wide else _SWEEPS)
+            error = part.error(found, test)
+            if error < least[i]:
+                least[i], better = error, True
+                part.put(found, codes)
+    return codes if better else None
+
+
+def _cuts(layer: Layer) -> list[slice]:
+    """The output channels of *layer*, as many at once as bear rounding in little memory."""
+    channels = int(layer.node.inputs[1].shape[layer.axis])
+    step = channels if layer.groups > 1 else max(_PART // layer.columns, 1)
+    return [slice(i, min(i + step, channels)) for i in range(0, channels, step)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some output channels of a layer, with arrays [groups, channels, K] made when asked for."""
+
+    layer: Layer
+    grid: Blocks
+    weight: NDArray[Any]
+    codes: NDArray[Any]
+    cut: slice
+
+    def _part(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values[(slice(None),) * self.layer.axis + (self.cut,)]
+
+    def _rows(self, values: NDArray[Any]) -> Array:
+        return np.asarray(self.layer.rows(np.asarray(self._part(values))), np.float32)
+
+    def _spread(self, values: NDArray[Any]) -> Array:
+        shape = tuple(self.weight.shape)
+        return self._rows(np.broadcast_to(self.grid.spread(values, shape), shape))
+
+    @property
+    def nearest(self) -> Array:
+        """The codes that stand, without the zero point."""
+        return self._rows(self.codes) - self._spread(self.grid.zero_point)
+
+    def error(self, found: Array, h: Array) -> float:
+        """J of all rows with the codes *found*."""
+        steps = self._spread(self.grid.scale)
+        return float(objective(found * steps - self._rows(self.weight), h).sum())
+
+    def rounded(
+        self, h: Array, order: NDArray[np.int64], handed_on: Array, sweeps: int
+    ) -> Array:  # fmt: skip
+        """Codes that make J small on *h*, without the zero point."""
+        grid, w, steps = self.grid, self._rows(self.weight), self._spread(self.grid.scale)
+        zero, limit = self._spread(grid.zero_point), grid.spec.pair_sum_limit
+        allowed = Codes(np.float32(grid.qmin) - zero, np.float32(grid.dtype.qmax) - zero, limit)
+        # rows of one scale are rounded in units of it, which pairs of codes are limited in
+        units: Array = steps if grid.count == 1 else np.ones_like(steps)
+        own = None if grid.count == 1 else steps
+        q = round_by_feedback(w / units, h, allowed, order, own, handed_on)
+        if grid.dtype.bits <= 6:
+            q = descend(q, w / units, h, allowed, sweeps, own)
+        return np.asarray(np.rint(q * units / steps), np.float32)
+
+    def put(self, found: Array, codes: NDArray[Any]) -> None:
+        """Write *found* into *codes*."""
+        flat = (found + self._spread(self.grid.zero_point)).reshape(-1, found.shape[-1])
+        target = self._part(codes)
+        whole = from_kernel_rows(flat, target.shape, self.layer.axis, self.layer.inner)
+        target[...] = whole.astype(np.int16).astype(codes.dtype)

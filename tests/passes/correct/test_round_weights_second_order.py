@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnxq.passes.correct import round_weights_second_order
 from tests.passes.golden import outputs, parse
 from tests.passes.stages import run
 
@@ -66,3 +67,11 @@ def test_what_is_not_observed_is_left() -> None:
     _, ctx = run(TEXT, RECIPE % ("int4", 16, "true", ",round-weights-second-order{columns=40}"),
                  opset=21)  # fmt: skip
     assert "48 values" in ctx.journal.declines[0].reason
+
+
+@pytest.mark.parametrize("text", [TEXT, GEMM, CONV])
+def test_channels_may_come_in_parts(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("int4", 16, "true")
+    whole, nearest = (error(text, options, second=second) for second in (True, False))
+    monkeypatch.setattr(round_weights_second_order, "_PART", 100)
+    assert error(text, options, second=True) < min(1.3 * whole, 0.6 * nearest)
