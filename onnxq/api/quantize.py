@@ -145,8 +145,9 @@ def quantize(
             too, the default) or ``"standard"`` (ONNX's alone, the default of mode weights).
         rest: ``"fp16"``: store what stays in float as float16; layers compute in float32 still.
             ``"float32"``: leave it. ``"int8"``, in mode dynamic: weights as int8, what is no weight
-            as float16. None: there all as float16 where the model is recurrent, else large weights
-            as int8; in other modes float16 where *model* is in float16 or bfloat16.
+            as float16; ``"int16"``: weights so, all else left. None: there all as float16 where the
+            model is recurrent, else large weights as int8; in other modes float16 where *model* is
+            in float16 or bfloat16.
         rounding: how results are rounded by targets without floating point, ``"half-up"`` or
             ``"floor"``, instead of the target's way; noted in the metadata.
         bias_bits: width of stored biases there, 8 to 32.

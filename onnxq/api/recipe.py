@@ -24,7 +24,7 @@ from onnxq.passes.plan.override_tensors import OverrideTensors, given_encodings
 from onnxq.passes.plan.plan_kernels import PlanKernels
 from onnxq.passes.plan.plan_weights import PlanWeights
 from onnxq.pipeline import Pass, QuantPlan, Recipe, Stage
-from onnxq.quant import DType, number_format
+from onnxq.quant import DType, dtype, number_format
 from onnxq.quant.nonuniform import NONUNIFORM
 from onnxq.quant.ranges import RANGE_METHODS
 from onnxq.targets import Target
@@ -171,7 +171,7 @@ def excluded_by(report: str | PathLike[str] | None) -> tuple[str, ...]:
     return names
 
 
-RESTS = ("fp16", "int8", "float32")
+RESTS = ("fp16", "int16", "int8", "float32")
 _LINEAR = ("MatMul", "Gemm", "LSTM")
 
 
@@ -179,7 +179,7 @@ def with_rest(recipe: Recipe, rest: str | None, target: Target, mode: str) -> Re
     """*recipe* of *mode* storing what stays in float as *rest* says.
 
     None leaves the recipe's choice. In mode dynamic linear layers that are too small for integers
-    are stored as int8 whatever *rest* is.
+    are stored as int8 whatever *rest* is, unless it is int16.
 
     Raises:
         UnknownNameError: there is no such type.
@@ -194,10 +194,12 @@ def with_rest(recipe: Recipe, rest: str | None, target: Target, mode: str) -> Re
         raise UnknownNameError("type of what stays in float", rest, RESTS)
     if target.integer is not None:
         raise OptionError(f"--rest has no effect: nothing stays in float on {target.name}")
-    if rest == "int8":
+    if rest in ("int8", "int16"):
         if mode != "dynamic":
-            raise OptionError(f"--rest int8 has no effect with --mode {mode}", hint="--rest fp16")
+            raise OptionError(f"--rest {rest} has no effect with --mode {mode}", hint="--rest fp16")
         kept = [p for p in passes if not isinstance(p, KeepSensitiveWeights)]
+        if rest == "int16":
+            kept = [_in_16_bits(p) for p in kept if not isinstance(p, StoreFloat16)]
         return Recipe(tuple(kept), recipe.name)
     forms = [p for p in passes if isinstance(p, FORMS)]
     others = [p for p in passes if not isinstance(p, (*FORMS, StoreFloat16))]
@@ -208,6 +210,14 @@ def with_rest(recipe: Recipe, rest: str | None, target: Target, mode: str) -> Re
     else:
         others = [p for p in others if not isinstance(p, StoreRest)]
     return Recipe((*others, *forms), recipe.name)
+
+
+def _in_16_bits(one: Pass) -> Pass:
+    return (
+        replace(one, weights=dtype("int16"), tables=dtype("int16"))
+        if isinstance(one, PlanWeights)
+        else one
+    )
 
 
 def _place(passes: list[Pass], name: str, what: str) -> int:

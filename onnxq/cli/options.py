@@ -84,7 +84,7 @@ Rest = Annotated[
     typer.Option(
         "--rest", metavar="T", rich_help_panel=_MAKE,
         help="How what stays in float is stored: fp16 (half the bytes; it computes as before), "
-        "float32, or in mode dynamic int8.",
+        "float32, or in mode dynamic int8 or int16.",
     ),
 ]  # fmt: skip
 KeepScales = Annotated[

@@ -64,6 +64,7 @@ def test_rest_of_mode_dynamic() -> None:
     assert kinds() == ({"int8"}, {"int8"})
     assert kinds(rest="int8") == ({"int8"}, {"int8"})
     assert kinds(rest="fp16") == ({"float16"}, {"int8"})
+    assert kinds(rest="int16") == ({"int16"}, {"int8"})
     assert kinds(rest="float32") == ({"float32"}, {"int8"})
     assert kinds(exclude=("conv",)) == ({"float32"}, {"int8"})
     assert kinds(recipe=STRICT) == ({"float16"}, {"int8"})

@@ -49,6 +49,7 @@ PEERS = {
 OWN: dict[str, tuple[str, ...]] = {
     "**onnxq, dynamic**": ("--mode", "dynamic"),
     "**onnxq, dynamic, linear and LSTM alone, rest fp16**": ("--mode", "dynamic", "--rest", "fp16"),
+    "**onnxq, dynamic, linear alone, rest int16**": ("--mode", "dynamic", "--rest", "int16"),
     "**onnxq, weights int4**": ("--mode", "weights", "--weights", "int4", "--block", "32"),
     "**onnxq, weights int4, best**": (
         "--mode", "weights", "--weights", "int4", "--block", "32", "--recipe", "best",
@@ -63,6 +64,7 @@ RECURRENT = ("shakespeare_rnn", "gtcrn_simple", "silero_vad_16k_op15", "silero_v
 ONLY = {
     "**onnxq, static, recurrent layers as cells**": RECURRENT,
     "**onnxq, static, 16 bits**": ("gtcrn_simple",),
+    "**onnxq, dynamic, linear alone, rest int16**": ("mnist_cntk", "mobilenetv2"),
 }
 """Rows that say something of some networks alone."""
 ROWS = (*PEERS, *OWN)
