@@ -45,9 +45,11 @@ class Biased:
     def rows(self) -> tuple[int, int] | None:
         """The axis of which each k-th index is enough, and k; None where all are looked at."""
         axes = [i for i in range(1, self.rank) if i != self.axis]
-        sizes = [self.shape[i] or 0 for i in axes]
-        step = int(np.prod(sizes)) // _PLACES if axes else 1
-        return (axes[0], min(step, -(-sizes[0] // 4))) if step > 1 else None
+        sizes = {i: self.shape[i] or 0 for i in axes}
+        longest = max(axes, key=lambda i: sizes[i], default=0)
+        step = int(np.prod([*sizes.values()])) // _PLACES if axes else 1
+        step = min(step, -(-sizes.get(longest, 0) // 4))
+        return (longest, step) if step > 1 else None
 
 
 def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
@@ -182,7 +184,8 @@ class _Writer:
         if self.rows is None:
             return tensor
         axis, step = self.rows
-        ends = ([step // 2], [np.iinfo(np.int64).max], [axis], [step])
+        # from behind: a start in front of the first row means that row, however few there are
+        ends = ([-1 - step // 2], [np.iinfo(np.int64).min], [axis], [-step])
         return self("Slice", [tensor, *(self.constant(e) for e in ends)])
 
     def mean(self, tensor: str, axes: list[int], output: str | None = None) -> str:

@@ -62,6 +62,22 @@ def test_the_second_layer_does_not_repeat_what_the_first_one_corrects() -> None:
     assert np.abs(ctx.biases["c"] - alone).max() < 0.3 * step
 
 
+def test_some_rows_of_large_results_are_enough_and_small_ones_come_too() -> None:
+    """The first sample has 98 rows of 98, of which each twelfth is looked at; another has 3."""
+    text = CHAIN.replace("9,9", "H,W").replace("5,5", "h,w")
+    sizes = [100] * 3 + [5]
+    data = [{"x": RNG.uniform(0, 1, (1, 6, n, n)).astype(np.float32)} for n in sizes]
+    found = []
+    for correct in ("", ",correct-biases-empirical"):
+        model, _ = run(
+            text, BEFORE + correct + AFTER, weights=WEIGHTS, data=data, target="x86-vnni", opset=21
+        )
+        quantized, reference = model.to_proto(), parse(text, WEIGHTS)
+        error = outputs(quantized, data[0])[0] - outputs(reference, data[0])[0]
+        found.append(np.abs(error.mean(axis=(0, 2, 3))).max())
+    assert found[1] < found[0] / 5
+
+
 def test_where_the_relu_is_closed_errors_do_not_count() -> None:
     text = """g (float[1,1,1,4] x) => (float[1,1,1,4] r) <float[1,1,1,1] w, float[1] b>
         { [conv] a = Conv (x, w, b) r = Relu (a) }"""
