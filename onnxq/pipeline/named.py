@@ -50,8 +50,8 @@ RECIPES: dict[str, str] = {
     "dynamic": f"{_PREPARE},{_PLAN_DYNAMIC},round-weights{{method=mse,bits=6}},{_DYNAMIC}",
     "weights-fast": f"{_PREPARE},plan-weights,round-weights,{_STORE}",
     "dynamic-best": (
-        f"{_PREPARE},{_PLAN_DYNAMIC},round-weights{{method=mse,bits=6}},"
-        f"round-weights-second-order,{_DYNAMIC}"
+        f"{_PREPARE},equalize-activations{{pairs=false}},{_PLAN_DYNAMIC},"
+        f"round-weights{{method=mse,bits=6}},round-weights-second-order,{_DYNAMIC}"
     ),
     "weights": f"{_PREPARE},plan-weights,round-weights{{method=mse}},{_STORE}",
     "weights-best": (

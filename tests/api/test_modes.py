@@ -37,6 +37,22 @@ def test_no_data_is_needed() -> None:
         assert np.abs(found - real).max() < 0.03 * np.abs(real).max()
 
 
+def test_best_takes_large_channels_into_the_weights() -> None:
+    text = """g (float[N,96] x) => (float[N,64] y) <float[96] g, float[96] b, float[96,64] w>
+        { [norm] n = LayerNormalization (x, g, b)  [mm] y = MatMul (n, w) }"""
+    gain = np.ones(96, np.float32)
+    gain[::32] = 40.0
+    proto = parse(text, {"g": gain}, opset=17)
+    data = random_feeds(proto, 40)
+    plain, best = (
+        onnxq.quantize(
+            proto, mode="dynamic", recipe=r, data=data, target="x86-vnni", report_detail="basic"
+        ).report["summary"]["outputs"][0]["sqnr_db"]
+        for r in ("balanced", "best")
+    )
+    assert best > plain + 3
+
+
 def test_layers_are_measured_on_data() -> None:
     data = random_feeds(parse(MLP), 20)
     result = onnxq.quantize(parse(MLP), mode="dynamic", data=data, target="x86-vnni")

@@ -48,6 +48,7 @@ PEERS = {
 }
 OWN: dict[str, tuple[str, ...]] = {
     "**onnxq, dynamic**": ("--mode", "dynamic"),
+    "**onnxq, dynamic, best**": ("--mode", "dynamic", "--recipe", "best"),
     "**onnxq, dynamic, linear and LSTM alone, rest fp16**": ("--mode", "dynamic", "--rest", "fp16"),
     "**onnxq, dynamic, linear alone, rest int16**": ("--mode", "dynamic", "--rest", "int16"),
     "**onnxq, weights int4**": ("--mode", "weights", "--weights", "int4", "--block", "32"),
