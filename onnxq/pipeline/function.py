@@ -132,6 +132,7 @@ def copy_context(ctx: Context) -> Context:
         choices=dict(ctx.choices),
         blocks=dict(ctx.blocks),
         integers=dict(ctx.integers),
+        biases=dict(ctx.biases),
         facts=dict(ctx.facts),
         moments=dict(ctx.moments),
         journal=Journal(copy.deepcopy(ctx.journal.records), list(ctx.journal.warnings)),

@@ -14,9 +14,7 @@ from onnx import helper, numpy_helper
 from onnxq.graph import consumers, producer
 from onnxq.pipeline.eligibility import clamp
 
-FLOAT, ERROR, WEIGHT, SQUARE = (
-    f"onnxq_{part}__" for part in ("float", "error", "weight", "square")
-)
+FLOAT, ERROR, WEIGHT = (f"onnxq_{part}__" for part in ("float", "error", "weight"))
 NOTHING = 1e-30
 _PLACES = 784
 """Of each sample and channel, about how many values are looked at: whole rows, evenly spread."""
@@ -81,12 +79,10 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
         if weight is None:
             plain.add(node.name)
             drift = write.mean(difference, axes, ERROR + node.name)
-            write("Mul", [drift, drift], SQUARE + node.name)
         else:
             error = write.mean(write("Mul", [difference, weight]), axes, ERROR + node.name)
             seen = write.mean(weight, axes, WEIGHT + node.name)
             drift = write("Div", [error, write("Add", [seen, write.constant(LEAST)])])
-            write("Mul", [drift, error], SQUARE + node.name)
         write("Sub", [raw, drift], out)
     return plain
 

@@ -9,13 +9,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.calibrate.channel_means import ChannelMeans
+from onnxq.calibrate.channel_rows import ChannelRows, stacked
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model, constant_value
-from onnxq.passes.correct._drift import ERROR, LEAST, SQUARE, WEIGHT
+from onnxq.passes.correct._drift import ERROR, LEAST, WEIGHT
 from onnxq.passes.correct._emitted import beside_float, planned_biases
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import Rounding
+from onnxq.quant.robust import typical
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class CorrectBiasesEmpirical(Pass):
         Behind every linear layer the mean difference of each output channel is taken off before
         the next layer reads it; its mean over the samples comes off the bias:
         ``b' = b − E[f'(y)² · (ŷ − y)] / E[f'(y)²]``, with f the ReLU, clamp or SiLU that alone
-        reads y (f' = 1 elsewhere): errors that the activation hides do not count. What n samples
+        reads y (f' = 1 elsewhere): errors that the activation hides do not count. Samples that are
+        further from the median than half of them count no more than those there. What n samples
         cannot tell from chance is left: the drift d of a channel is taken off times
         ``d² / (d² + v / n)``, with v its variance over samples.
 
@@ -48,13 +50,16 @@ class CorrectBiasesEmpirical(Pass):
     Numerics
         The formula is the δ that makes ``E[f'(y)² · (ŷ − δ − y)²]`` smallest. Because each layer
         reads inputs that are corrected already, one run corrects all layers in sequence. Within
-        the run each sample is corrected by its own mean; a bias can only hold that of all.
+        the run each sample is corrected by its own mean; a bias can only hold that of all. With
+        plain means a few samples, on which one channel leaves its range, shift it for all others
+        (mobilenetv2, powers of two, by which 32 samples are taken: 12.6 to 17.6 dB).
 
     Source
         Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
         appendix D; Finkelstein et al. 2019, "Fighting Quantization Bias With Bias". The weights
-        f'² and the correction within one run are ours; the factor is the one that makes the
-        expected square of what remains smallest.
+        f'² and the correction within one run are ours; what is far off counts as in
+        ``onnxq.quant.robust``; the factor is the one that makes the expected square of what
+        remains smallest.
 
     Attributes:
         samples: how many samples the means are taken over, from the first on.
@@ -75,13 +80,13 @@ class CorrectBiasesEmpirical(Pass):
             return
         joined, plain = beside_float(model, ctx, layers)
         wanted = {
-            prefix + name: (ChannelMeans(layer.axis),)
+            prefix + name: (ChannelRows(layer.axis),)
             for name, layer in layers.items()
-            for prefix in ((ERROR, SQUARE) if name in plain else (ERROR, SQUARE, WEIGHT))
+            for prefix in ((ERROR,) if name in plain else (ERROR, WEIGHT))
         }
-        means = ctx.observe_apart(joined, wanted, self.samples)
+        found = ctx.observe_apart(joined, wanted, self.samples)
         for name, layer in layers.items():
-            drift = _drift(name, ChannelMeans(layer.axis), means, weighted=name not in plain)
+            drift = _drift(name, ChannelRows(layer.axis), found, weighted=name not in plain)
             bias = ctx.biases.get(layer.bias.name, constant_value(layer.bias))
             assert bias is not None, name
             if drift.size == bias.size:
@@ -100,14 +105,17 @@ def _lost(tensor: gs.Tensor, model: Model, ctx: Context) -> float:
 
 
 def _drift(
-    name: str, observer: ChannelMeans, means: Statistics, *, weighted: bool
+    name: str, observer: ChannelRows, found: Statistics, *, weighted: bool
 ) -> NDArray[np.float64]:
     """What to take off each channel of the layer *name*, float64 [channels]."""
-    state = means.get(ERROR + name, observer)
-    drift, square = state.mean, means.get(SQUARE + name, observer).mean
-    if weighted:
-        weight = means.get(WEIGHT + name, observer).mean + LEAST
-        drift, square = drift / weight, square / weight
+    error = stacked(found.get(ERROR + name, observer))
+    if not error.size:
+        return np.empty(0)
+    weight = stacked(found.get(WEIGHT + name, observer)) if weighted else np.ones_like(error)
+    seen = np.isfinite(error) & np.isfinite(weight)
+    weight = np.where(seen, weight, 0.0)
+    each = np.where(seen, error, 0.0) / (weight + LEAST if weighted else 1.0)
+    drift, spread = typical(each, weight)
     power = drift**2
-    doubt = np.maximum(square - power, 0.0) / max(state.samples - 1, 1)
+    doubt = spread / max(len(error) - 1, 1)
     return np.asarray(drift * power / np.maximum(power + doubt, np.finfo(np.float64).tiny))

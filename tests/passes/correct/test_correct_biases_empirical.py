@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxq.calibrate.channel_means import ChannelMeans, ChannelMeansState
+from onnxq.calibrate.channel_rows import ChannelRows, Rows
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
-from onnxq.passes.correct._drift import ERROR, SQUARE, WEIGHT
+from onnxq.passes.correct._drift import ERROR, WEIGHT
 from onnxq.passes.correct.correct_biases_empirical import _drift
 from onnxq.pipeline.side_by_side import side_by_side
 from tests.passes.golden import outputs, parse
@@ -131,21 +131,30 @@ def test_gemm_and_matmul_with_an_add() -> None:
 )
 def test_what_samples_cannot_tell_from_chance_is_left(spread: float, kept: float) -> None:
     """Drift 2 with variance *spread* over 10 samples."""
-    observer, unit = ChannelMeans(1), 2.0**40
+    observer = ChannelRows(1)
 
-    def state(mean: float) -> dict[ChannelMeans, ChannelMeansState]:
-        return {observer: ChannelMeansState(np.array([mean * 10 * unit], np.int64), 10)}
+    def state(*values: float) -> dict[ChannelRows, Rows]:
+        return {observer: tuple((i, np.float32([v])) for i, v in enumerate(values))}
 
-    found = _drift(
-        "n",
-        observer,
-        Statistics({
-            ERROR + "n": state(2.0), SQUARE + "n": state(4.0 + spread),
-            WEIGHT + "n": state(1.0),
-        }, 10),
-        weighted=True,
-    )  # fmt: skip
-    assert found[0] == pytest.approx(2.0 * kept, rel=1e-3, abs=1e-4)
+    off = [2 + (-1) ** i * spread**0.5 for i in range(10)]
+    weight, error = state(*[1.0] * 10), state(*off)
+    found = Statistics({ERROR + "n": error, WEIGHT + "n": weight}, 10)
+    drift = _drift("n", observer, found, weighted=True)
+    assert drift[0] == pytest.approx(2.0 * kept, rel=1e-3, abs=1e-4)
+
+
+def test_a_sample_far_off_does_not_shift_all_others() -> None:
+    """In one image of 16 all of a channel is beyond the range: a mean would be off by 5 / 16."""
+    text = """g (float[1,1,4,4] x) => (float[1,1,4,4] a) <float[1,1,1,1] w, float[1] b>
+        { [conv] a = Conv (x, w, b) }"""
+    images = [RNG.uniform(-1, 1, (1, 1, 4, 4)).astype(np.float32) for _ in range(16)]
+    images[5] = images[5] * 0.01 + 6
+    recipe = "plan-kernels,choose-ranges{method=percentile,percentile=90},quantize-weights"
+    _, ctx = run(text, recipe + ",correct-biases-empirical",
+                 weights={"w": np.float32([[[[1.0]]]]), "b": np.float32([0.0])},
+                 data=[{"x": image} for image in images], target="x86-vnni")  # fmt: skip
+    assert ctx.qparams["x"].real_range[1] < 2
+    assert abs(float(ctx.biases["b"][0])) < 0.01
 
 
 def test_side_by_side_computes_both() -> None:
