@@ -31,7 +31,7 @@ class CorrectBiasesEmpirical(Pass):
         reads y (f' = 1 elsewhere): errors that the activation hides do not count. Samples that are
         further from the median than half of them count no more than those there. What n samples
         cannot tell from chance is left: the drift d of a channel is taken off times
-        ``d² / (d² + v / n)``, with v its variance over samples.
+        ``d² / (d² + v / n)``, with v its variance over samples, these cut likewise.
 
         Where the target has an arithmetic of its own, the quantized model rounds as that does:
         floor takes half a step off every result, and half up adds a quarter where a sum is halved.
