@@ -28,9 +28,9 @@ class CorrectBiasesEmpirical(Pass):
         Behind every linear layer the mean difference of each output channel is taken off before
         the next layer reads it; its mean over the samples comes off the bias:
         ``b' = b − E[f'(y)² · (ŷ − y)] / E[f'(y)²]``, with f the ReLU, clamp or SiLU that alone
-        reads y (f' = 1 elsewhere): errors that the activation hides do not count. Samples that are
-        further from the median than half of them count no more than those there. What n samples
-        cannot tell from chance is left: the drift d of a channel is taken off times
+        reads y (f' = 1 elsewhere): errors that the activation hides do not count. Samples more
+        than twice as far from the median as half of them count no more than those there. What n
+        samples cannot tell from chance is left: the drift d of a channel is taken off times
         ``d² / (d² + v / n)``, with v its variance over samples, these cut likewise.
 
         Where the target has an arithmetic of its own, the quantized model rounds as that does:
@@ -52,7 +52,7 @@ class CorrectBiasesEmpirical(Pass):
         reads inputs that are corrected already, one run corrects all layers in sequence. Within
         the run each sample is corrected by its own mean; a bias can only hold that of all. With
         plain means a few samples, on which one channel leaves its range, shift it for all others
-        (mobilenetv2, powers of two, by which 32 samples are taken: 12.6 to 17.6 dB).
+        (mobilenetv2, powers of two, by which 32 samples were taken: 12.6 to 17.6 dB).
 
     Source
         Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
