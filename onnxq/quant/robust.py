@@ -15,6 +15,13 @@ _FAR = 2.0
 of normal values, of whose mean 95 % of the certainty is kept (Huber's usual choice)."""
 
 
+def average(values: Array, weights: Array) -> tuple[Array, Array]:
+    """Weighted mean and variance of each column of *values*; for the arguments see ``typical``."""
+    total = np.maximum(weights.sum(axis=0), np.finfo(np.float64).tiny)
+    mean = (weights * values).sum(axis=0) / total
+    return mean, (weights * np.square(values - mean)).sum(axis=0) / total
+
+
 def typical(values: Array, weights: Array) -> tuple[Array, Array]:
     """Mean and variance of each column of *values*, what is far from its median cut to a limit.
 
@@ -27,10 +34,7 @@ def typical(values: Array, weights: Array) -> tuple[Array, Array]:
     """
     middle = weighted_median(values, weights)
     limit = _FAR * weighted_median(np.abs(values - middle), weights)
-    near = np.clip(values, middle - limit, middle + limit)
-    total = np.maximum(weights.sum(axis=0), np.finfo(np.float64).tiny)
-    mean = (weights * near).sum(axis=0) / total
-    return mean, (weights * np.square(near - mean)).sum(axis=0) / total
+    return average(np.clip(values, middle - limit, middle + limit), weights)
 
 
 def weighted_median(values: Array, weights: Array) -> Array:

@@ -136,6 +136,11 @@ def _weight(write: _Writer, node: gs.Node, twin: str) -> str | None:
     return write("Mul", [some, some])
 
 
+def is_gated(layer: Biased) -> bool:
+    """Whether a gate σ(y) alone weighs what *layer* writes."""
+    return _gate([user for user, _ in consumers(layer.node.outputs[0])]) is not None
+
+
 def _gate(users: Sequence[gs.Node]) -> str | None:
     """The tensor σ(k · y), where y is read by that gate and by the Mul that it gates alone."""
     if len(users) != 2:

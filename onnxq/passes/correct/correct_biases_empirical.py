@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from onnxq.calibrate.channel_rows import ChannelRows, stacked
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model, constant_value
-from onnxq.passes.correct._drift import ERROR, LEAST, WEIGHT
+from onnxq.passes.correct._drift import ERROR, LEAST, WEIGHT, is_gated
 from onnxq.passes.correct._emitted import beside_float, planned_biases
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import Rounding
-from onnxq.quant.robust import typical
+from onnxq.quant.robust import average, typical
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,10 @@ class CorrectBiasesEmpirical(Pass):
         the next layer reads it; its mean over the samples comes off the bias:
         ``b' = b − E[f'(y)² · (ŷ − y)] / E[f'(y)²]``, with f the ReLU, clamp or SiLU that alone
         reads y (f' = 1 elsewhere): errors that the activation hides do not count. Samples more
-        than twice as far from the median as half of them count no more than those there. What n
-        samples cannot tell from chance is left: the drift d of a channel is taken off times
-        ``d² / (d² + v / n)``, with v its variance over samples, these cut likewise.
+        than twice as far from the median as half of them count no more than those there; behind a
+        SiLU, whose few open samples are the ones that count, they do. What n samples cannot tell
+        from chance is left: the drift d of a channel is taken off times ``d² / (d² + v / n)``,
+        with v its variance over samples, these cut likewise.
 
         Where the target has an arithmetic of its own, the quantized model rounds as that does:
         floor takes half a step off every result, and half up adds a quarter where a sum is halved.
@@ -86,7 +87,10 @@ class CorrectBiasesEmpirical(Pass):
         }
         found = ctx.observe_apart(joined, wanted, self.samples)
         for name, layer in layers.items():
-            drift = _drift(name, ChannelRows(layer.axis), found, weighted=name not in plain)
+            drift = _drift(
+                name, ChannelRows(layer.axis), found, weighted=name not in plain,
+                robust=not is_gated(layer),
+            )  # fmt: skip
             bias = ctx.biases.get(layer.bias.name, constant_value(layer.bias))
             assert bias is not None, name
             if drift.size == bias.size:
@@ -105,7 +109,7 @@ def _lost(tensor: gs.Tensor, model: Model, ctx: Context) -> float:
 
 
 def _drift(
-    name: str, observer: ChannelRows, found: Statistics, *, weighted: bool
+    name: str, observer: ChannelRows, found: Statistics, *, weighted: bool, robust: bool
 ) -> NDArray[np.float64]:
     """What to take off each channel of the layer *name*, float64 [channels]."""
     error = stacked(found.get(ERROR + name, observer))
@@ -115,7 +119,7 @@ def _drift(
     seen = np.isfinite(error) & np.isfinite(weight)
     weight = np.where(seen, weight, 0.0)
     each = np.where(seen, error, 0.0) / (weight + LEAST if weighted else 1.0)
-    drift, spread = typical(each, weight)
+    drift, spread = (typical if robust else average)(each, weight)
     power = drift**2
     doubt = spread / max(len(error) - 1, 1)
     return np.asarray(drift * power / np.maximum(power + doubt, np.finfo(np.float64).tiny))
