@@ -82,9 +82,9 @@ class Calibration:
         found = probe(model, self.source.first())
         return {name: TensorFact(info.dtype, info.shape) for name, info in found.items()}
 
-    def compare(self, model: Model) -> dict[str, NDArray[np.generic]]:
+    def compare(self, model: Model, *, optimize: bool = True) -> dict[str, NDArray[np.generic]]:
         """Outputs of *model* on the first samples, on the CPU."""
-        session = Session(model.to_proto(), (CPU,), qdq=False)
+        session = Session(model.to_proto(), (CPU,), optimize=optimize, qdq=False)
         return {
             f"{part} (sample {i})": array
             for i, feed in enumerate(islice(iter(self.source), _COMPARED))

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
 from onnxq.api.calibration import Calibration, open_calibration
 from onnxq.api.data_free import open_data_free
@@ -25,9 +23,9 @@ from onnxq.passes.plan._trained import activation_qparams
 from onnxq.passes.plan.keep_trained_scales import KeepTrainedScales
 from onnxq.passes.plan.lift_fake_quantization import LiftFakeQuantization
 from onnxq.pipeline import Context, Pass, QuantPlan, Recipe, Stage
+from onnxq.pipeline.equivalence import Compare, Outputs
 from onnxq.quant import INT8, UINT8, Fixed, QParams, QuantSpec, Shared
 
-CompareArrays = Callable[[Model], dict[str, NDArray[np.generic]]]
 _LEFT = frozenset({
     "keep-gated-depthwise", "keep-output-layers", "keep-wide-joins", "mix-weight-bits",
     "re-estimate-batchnorm", "widen-small-weights",
@@ -75,14 +73,14 @@ def _put(passes: list[Pass], before: str, new: Pass, first: Stage | None = None)
     passes.insert(at, new)
 
 
-def compare_without_rounding(compare: CompareArrays) -> CompareArrays:
+def compare_without_rounding(compare: Compare) -> Compare:
     """*compare* for models with fake quantization, which is left out in both.
 
     A value between two codes falls either way by its last bit: fusions would seem to change the
     function.
     """
 
-    def compared(model: Model) -> dict[str, NDArray[np.generic]]:
+    def compared(model: Model, *, optimize: bool = True) -> Outputs:
         plain = model.clone()
         known = Computed(plain)
         for node in list(plain.nodes()):
@@ -90,7 +88,7 @@ def compare_without_rounding(compare: CompareArrays) -> CompareArrays:
                 found = fake_pair(node, known.value)
                 if not isinstance(found, str):
                     remove_pair(plain, found)
-        return compare(plain)
+        return compare(plain, optimize=optimize)
 
     return compared
 

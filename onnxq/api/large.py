@@ -38,7 +38,7 @@ class LargeCalibration(Calibration):
             found |= {name: _fact(value) for name, value in arrays.items()}
         return found
 
-    def compare(self, model: Model) -> dict[str, NDArray[np.generic]]:
+    def compare(self, model: Model, *, optimize: bool = True) -> dict[str, NDArray[np.generic]]:
         """Nothing: *model* is not run whole."""
         return {}
 

@@ -28,6 +28,9 @@ class Absorption:
     limits: tuple[float, float] | None = None
 
 
+NOT_FLOAT = "it computes no floats: nothing to quantize"  # shapes, indices, truth values
+
+
 def why_not(node: gs.Node, rule: OpRule | None, model: Model, ctx: Context) -> str | None:
     """Why *node* cannot run on integers on the target; None where it can."""
     if node.name in ctx.plan.excluded:
@@ -36,6 +39,8 @@ def why_not(node: gs.Node, rule: OpRule | None, model: Model, ctx: Context) -> s
         return "it has no name: 'name-nodes' gives one"
     if node.domain not in (None, "", "ai.onnx"):
         return f"custom operator {node.domain}.{node.op}"
+    if node.outputs and not any(_may_be_float(t, ctx) for t in node.outputs):
+        return NOT_FLOAT
     if rule is None:
         return f"no integer kernel for {node.op} on {ctx.target.name}"
     if model.opset < rule.since:
@@ -61,6 +66,11 @@ def _why_not_tensors(node: gs.Node, rule: OpRule, ctx: Context) -> str | None:
     if all(is_constant(node.inputs[i]) for i in indices):
         return "all of its inputs are constant"
     return None
+
+
+def _may_be_float(tensor: gs.Tensor, ctx: Context) -> bool:
+    kinds = onnx.TensorProto
+    return _element_type(tensor, ctx) not in (kinds.INT32, kinds.INT64, kinds.BOOL, kinds.STRING)
 
 
 def _element_type(tensor: gs.Tensor, ctx: Context) -> int | None:

@@ -80,7 +80,11 @@ class FunctionCheck:
             outputs = self._compare(model)
         except OnnxqError as error:
             failure = error
-        name, error_size = worst(self._reference, outputs, tolerance + rounding_of(model, ROUNDING))
+        allowed = tolerance + rounding_of(model, ROUNDING)
+        name, error_size = worst(self._reference, outputs, allowed)
+        if name and failure is None:
+            rounded = self._compare(self._start[0], optimize=False)
+            name, error_size = worst(self._reference, outputs, allowed, rounded)
         if failure is not None or name:
             raise self._bisect(segment, name, error_size, tolerance) from failure
         self._start, self._reference = None, outputs
@@ -90,6 +94,7 @@ class FunctionCheck:
         assert self._start is not None and self._reference is not None and self._compare
         model, ctx = self._start
         previous = self._reference
+        rounded = self._compare(model, optimize=False)
         for pass_ in segment:
             ctx.journal.records.append(PassRecord(pass_.name))
             self._apply(pass_, model, ctx)
@@ -98,7 +103,7 @@ class FunctionCheck:
             except OnnxqError as failure:
                 return PassError(f"{pass_.name}: the model no longer runs", why=str(failure))
             allowed = pass_.preserves or 0.0
-            output, size = worst(previous, now, allowed + rounding_of(model, ROUNDING))
+            output, size = worst(previous, now, allowed + rounding_of(model, ROUNDING), rounded)
             if output:
                 return PassError(
                     f"{pass_.name}: changed the function of the model",

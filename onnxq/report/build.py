@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, is_constant
 from onnxq.pipeline import Context, NodePlan
+from onnxq.pipeline.eligibility import NOT_FLOAT
 from onnxq.pipeline.macs import macs
 from onnxq.quant import Fixed, QuantSpec
 from onnxq.quant.measures import ErrorSums
@@ -60,7 +61,9 @@ def build(original: Model, ctx: Context, errors: Errors, facts: Facts) -> dict[s
     kept = [
         {"node": node.name, "op_type": node.op, "reason": ctx.plan.kept_float[node.name]}
         for node in original.nodes()
-        if node.name in ctx.plan.kept_float.keys() - ctx.added and not _absorbed(node.name, ctx)
+        if ctx.plan.kept_float.get(node.name, NOT_FLOAT) != NOT_FLOAT
+        and node.name not in ctx.added
+        and not _absorbed(node.name, ctx)
     ]
     total = sum(c or 0 for c in costs.values())
     integer = sum(costs[e["node"]] or 0 for e in layers if e["kernel"])

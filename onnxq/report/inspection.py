@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model
 from onnxq.pipeline import Context, PassManager, Recipe, Stage, TensorFact
+from onnxq.pipeline.eligibility import NOT_FLOAT
 from onnxq.pipeline.macs import macs
 from onnxq.targets import Target
 
@@ -83,7 +84,7 @@ class Inspection:
         return [
             {"node": r.node, "op_type": r.op_type, "reason": r.reason}
             for r in self.rows
-            if not r.kernel and r.reason
+            if not r.kernel and r.reason not in ("", NOT_FLOAT)
         ]
 
 

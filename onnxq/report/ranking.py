@@ -41,8 +41,12 @@ def blame(layer: Layer) -> tuple[str, float] | None:
 
 
 def reasons(kept: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Nodes that stayed float by the reason, the most frequent first."""
+    """Nodes that stayed float by the reason, the most frequent first.
+
+    The reason does not repeat the operator, which stands beside each node.
+    """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in kept:
-        groups.setdefault(str(row.get("reason") or "no reason given"), []).append(row)
+        reason = str(row.get("reason") or "no reason given")
+        groups.setdefault(reason.replace(f" for {row.get('op_type')}", "", 1), []).append(row)
     return sorted(groups.items(), key=lambda item: -len(item[1]))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxq.report.bench.terminal import speed_text
+from onnxq.report.ranking import reasons
 from onnxq.report.units import bar, bytes_text, db_text, middle, percent, short_name, tone
 
 Report = Mapping[str, Any]
@@ -164,20 +165,17 @@ def layer_table(layers: Sequence[Mapping[str, Any]], limit: int, width: int) -> 
 
 def kept_float(report: Report) -> RenderableType | None:
     """What stayed in floating point, grouped by reason, most frequent first."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for row in report.get("kept_float") or []:
-        groups[str(row.get("reason") or "no reason given")].append(
-            f"{row.get('node')} ({row.get('op_type', '')})".replace(" ()", "")
-        )
+    groups = reasons(report.get("kept_float") or [])
     if not groups:
         return None
-    count = sum(map(len, groups.values()))
+    count = sum(len(nodes) for _, nodes in groups)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    for reason, nodes in sorted(groups.items(), key=lambda item: -len(item[1])):
-        shown = ", ".join(short_name(n, 40) for n in nodes[:3]) + (" …" if len(nodes) > 3 else "")
-        grid.add_row(str(len(nodes)), Text.assemble(reason, (f"\n{shown}", "dim")))
+    for reason, rows in groups:
+        names = (f"{r.get('node')} ({r.get('op_type', '')})".replace(" ()", "") for r in rows[:3])
+        shown = ", ".join(short_name(n, 40) for n in names) + (" …" if len(rows) > 3 else "")
+        grid.add_row(str(len(rows)), Text.assemble(reason, (f"\n{shown}", "dim")))
     return Group(Text.assemble(("Kept in float", "bold"), f"  {_nodes(count)}"), grid)
 
 

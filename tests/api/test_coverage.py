@@ -135,3 +135,14 @@ def test_demanded_and_gated_alike() -> None:
         else:
             with pytest.raises(ConditionError):
                 quantized(exclude=("two",), require_coverage=limit)
+
+
+def test_arithmetic_on_shapes_is_not_called_kept_in_float() -> None:
+    source = parse("""g (float[N,4,6,6] x) => (float[N,M] y)
+        <float[4,4,3,3] w, int64[1] rest = {-1}, int64[1] zero = {0}>
+        { [conv] a = Conv <pads = [1,1,1,1]> (x, w)  [shape] f = Shape (a)
+          [first] s = Gather (f, zero)  [to] t = Concat <axis = 0> (s, rest)
+          [flat] y = Reshape (a, t) }""")
+    result = onnxq.quantize(source, data=random_feeds(source, 8), recipe="fast", target="x86")
+    named = {e["node"] for e in result.report["kept_float"]}
+    assert not named & {"shape", "first", "to"}

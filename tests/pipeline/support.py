@@ -36,7 +36,7 @@ def chain() -> Model:
     return Model.load(onnx.parser.parse_model(text))
 
 
-def run_reference(model: Model) -> dict[str, np.ndarray]:
+def run_reference(model: Model, *, optimize: bool = True) -> dict[str, np.ndarray]:
     """Outputs of a model on one fixed sample."""
     from onnx.reference import ReferenceEvaluator
 

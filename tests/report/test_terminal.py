@@ -135,3 +135,12 @@ def test_short_names() -> None:
     assert len(units.short_name(name, 12)) == 12
     assert units.bar(0.0, 10) == "▏"
     assert units.bar(1e9, 10) == "█" * 10
+
+
+def test_one_reason_is_one_line_whatever_the_operators() -> None:
+    value = report()
+    value["kept_float"] = [
+        {"node": f"n{op}", "op_type": op, "reason": f"no integer kernel for {op} on x86"}
+        for op in ("Softmax", "Exp", "Erf")
+    ]
+    assert "3  no integer kernel on x86" in text_of(value)

@@ -84,9 +84,10 @@ class QuantizeBiases(Pass):
                     ctx.integers[w] = weight_codes(weight, ctx.qparams[w], spec)
                 else:
                     ctx.integers[w] = ctx.qparams[w].quantize(weight)
+                count = int(np.sum(need > s_w))
                 ctx.journal.warn(
-                    f"bias '{name}' would overflow 32 bits: the weight scale of "
-                    f"{int(np.sum(need > s_w))} channels of '{w}' was raised"
+                    f"bias '{name}' would overflow 32 bits: the weight scale of {count} "
+                    f"channel{'s' * (count != 1)} of '{w}' was raised"
                 )
                 s_w = raised.astype(np.float64)
             scale = (np.float32(s_x) * s_w.astype(np.float32)).astype(np.float32)

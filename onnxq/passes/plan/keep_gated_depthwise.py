@@ -68,7 +68,7 @@ class KeepGatedDepthwise(Pass):
         total = sum(work.values())
         if not gated or not total:
             return
-        spent = 0.0
+        spent, kept = 0.0, []
         for node in sorted(gated, key=lambda node: work[id(node)]):
             share = 100.0 * work[id(node)] / total
             if spent + share > self.percent:
@@ -79,9 +79,11 @@ class KeepGatedDepthwise(Pass):
                 )
                 continue
             spent += share
+            kept.append(node)
+        for node in kept:
             ctx.plan.excluded[node.name] = (
-                f"depthwise convolution beside a gate: {share:.2g} % of the work for six "
-                "roundings to 8 bits"
+                f"depthwise convolution beside a gate: six roundings to 8 bits each, for "
+                f"{spent:.2g} % of the work in all"
             )
         plan_kernels(model, ctx)
 
