@@ -33,7 +33,7 @@ def test_overflow_raises_the_weight_scale() -> None:
     assert after[0] > before[0] and after[1] == before[1]
     real = np.asarray(ctx.integers["b"]) * ctx.qparams["b"].scale.astype(np.float64)
     np.testing.assert_allclose(real, [1e9, 1.0], rtol=1e-2)
-    assert any("'b' would overflow" in w and "1 channels" in w for w in ctx.journal.warnings)
+    assert any("'b' would overflow" in w and "1 channel of" in w for w in ctx.journal.warnings)
     np.testing.assert_array_equal(ctx.integers["w"], ctx.qparams["w"].quantize(W))
 
 
