@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import onnx
 import onnx.inliner
 import onnx_graphsurgeon as gs
@@ -27,6 +26,9 @@ from onnxq.graph.read import as_proto, check, read_file
 from onnxq.graph.retain import retain
 from onnxq.graph.values import StoredSparse, StoredValues
 from onnxq.graph.write import LIMIT, write
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 STREAMED = 1 << 28
 """Models of more bytes that came with external data are written tensor after tensor."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import networkx as nx
+from typing import TYPE_CHECKING
+
 import onnx_graphsurgeon as gs
 
 from onnxq.graph.nodes import uid
 from onnxq.graph.order import reads
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def digraph(graph: gs.Graph) -> nx.MultiDiGraph:
@@ -16,6 +20,8 @@ def digraph(graph: gs.Graph) -> nx.MultiDiGraph:
     producer to each reader, is keyed by the tensor's name and has the attributes ``tensor`` and
     ``captured`` (read only by a sub-graph of the reader). Inputs and constants make no edge.
     """
+    import networkx as nx
+
     view = nx.MultiDiGraph(name=graph.name)
     for node in graph.nodes:
         view.add_node(uid(node), node=node)

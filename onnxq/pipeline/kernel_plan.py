@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import networkx as nx
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, consumers, is_constant, producer
@@ -219,31 +219,39 @@ def _choose(
     one, so that images are sliced and joined as bytes. The last two only where layers compute
     *on_integers*.
     """
-    flow: nx.DiGraph[int] = nx.DiGraph()
-    flow.add_nodes_from(rules)
+    sources: dict[int, set[int]] = {i: set() for i in rules}
+    users: dict[int, set[int]] = {i: set() for i in rules}
     for i in rules:
         for user, index in consumers(ends[i].tensor):
             if id(user) not in rules:
                 continue
             _, reading = rules[id(user)]
             if index in reading.activation_inputs(len(user.inputs)):
-                flow.add_edge(i, id(user))
+                users[i].add(id(user))
+                sources[id(user)].add(i)
     core = [i for i, (_, rule) in rules.items() if rule.role is Role.COMPUTE]
-    down = set(core).union(*(nx.descendants(flow, i) for i in core)) if core else set()
-    up = set(core).union(*(nx.ancestors(flow, i) for i in core)) if core else set()
+    down, up = _reached(core, users), _reached(core, sources)
     chosen = down & up
     exact = {i for i, (_, r) in rules.items() if r.role in (Role.MOVE, Role.JOIN) and on_integers}
     for i, (node, rule) in rules.items():  # in graph order: sources first
         if i in chosen or i not in exact:
             continue
-        sources = [producer(node.inputs[k]) for k in rule.activation_inputs(len(node.inputs))]
-        if i in up and all(_exact_source(s, chosen, rule) for s in sources):
+        above = [producer(node.inputs[k]) for k in rule.activation_inputs(len(node.inputs))]
+        leading = i in up and all(_exact_source(s, chosen, rule) for s in above)
+        behind = i in down and sources[i] and sources[i] <= chosen
+        if leading or (behind and rule.role is Role.MOVE):
             chosen.add(i)
-        elif rule.role is Role.MOVE and i in down:
-            before = set(flow.predecessors(i))
-            if before and before <= chosen:
-                chosen.add(i)
     return chosen
+
+
+def _reached(start: Iterable[int], edges: Mapping[int, set[int]]) -> set[int]:
+    """*start* and what *edges* lead to from there."""
+    found, waiting = set(start), list(start)
+    while waiting:
+        new = edges[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
 
 
 def _exact_source(source: gs.Node | None, chosen: set[int], rule: OpRule) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 
-import networkx as nx
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Model, consumers, is_constant, producer
@@ -71,6 +70,8 @@ def fastest(model: Model, ctx: Context, costs: Costs) -> set[str]:
     each tensor that crosses. The cheapest division is a minimum cut (Ford and Fulkerson 1956;
     Greig, Porteous and Seheult 1989 for two labels).
     """
+    import networkx as nx
+
     units = _units(model, ctx)
     net: nx.DiGraph[object] = nx.DiGraph()
     integer, floating = ("integer",), ("float",)

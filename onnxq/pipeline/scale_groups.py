@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import networkx as nx
-
 from onnxq.pipeline.plan import QuantPlan
 from onnxq.quant import Fixed, QParams, QuantSpec, Shared
 
@@ -33,17 +31,17 @@ def scale_groups(plan: QuantPlan, constants: frozenset[str] = frozenset()) -> li
 
     Where the plan asks for one scale, all tensors of a format are one group.
     """
-    links: nx.Graph[str] = nx.Graph()
+    together: dict[str, list[str]] = {}
     for name, planned in plan.tensors.items():
         if isinstance(planned, Shared):
-            links.add_edge(name, planned.with_)
+            _link(together, name, planned.with_)
         elif isinstance(planned, QuantSpec | Fixed) and name not in constants:
-            links.add_node(name)
+            _link(together, name, name)
     if plan.one_scale:
-        _link_alike(links, plan)
+        _link_alike(together, plan)
     groups: list[ScaleGroup] = []
     order = {name: i for i, name in enumerate(plan.tensors)}
-    for component in nx.connected_components(links):
+    for component in {id(c): c for c in together.values()}.values():
         members = sorted(component, key=lambda name: order.get(name, len(order)))
         fixed = [f.qparams for m in members if isinstance(f := plan.tensors.get(m), Fixed)]
         if fixed:
@@ -67,11 +65,22 @@ def _joined(specs: list[QuantSpec]) -> QuantSpec:
     return joined
 
 
-def _link_alike(links: nx.Graph[str], plan: QuantPlan) -> None:
+def _link(together: dict[str, list[str]], one: str, other: str) -> None:
+    """Join the lists, each held under all of its members, that *one* and *other* are in."""
+    long, short = together.setdefault(one, [one]), together.setdefault(other, [other])
+    if long is short:
+        return
+    if len(long) < len(short):
+        long, short = short, long
+    long += short
+    together.update(dict.fromkeys(short, long))
+
+
+def _link_alike(together: dict[str, list[str]], plan: QuantPlan) -> None:
     """Let all tensors of one format share a scale."""
     first: dict[tuple[object, ...], str] = {}
-    for name in list(links):
+    for name in list(together):
         spec = plan.tensors.get(name)
         if isinstance(spec, QuantSpec):
             kind = (spec.dtype, spec.symmetric, spec.narrow_range, spec.scale)
-            links.add_edge(first.setdefault(kind, name), name)
+            _link(together, first.setdefault(kind, name), name)

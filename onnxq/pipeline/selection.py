@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-import networkx as nx
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import OptionError, UnknownNameError
@@ -54,6 +53,8 @@ def _between(model: Model, pattern: str) -> list[str]:
     match = re.fullmatch(r"from:(.+),to:(.+)", pattern)
     if match is None:
         raise OptionError(f"pattern '{pattern}' is no region", hint="from:TENSOR,to:TENSOR")
+    import networkx as nx
+
     graph: nx.DiGraph[tuple[str, str]] = nx.DiGraph()
     for node in model.nodes():
         graph.add_node(("node", node.name))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,21 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert "quantize" in done.stdout
     assert done.stdout.rstrip().endswith("found []")
+
+
+def test_quantizing_does_not_wait_for_networkx(tmp_path: Path) -> None:
+    """It takes a tenth of a second to import, and only searches for cuts and cycles need it."""
+    models = Path(__file__).parents[2] / "models"
+    given = [str(models / "digits_resnet.onnx"), "--data", str(models / "digits_calibration.npz")]
+    program = (
+        "import sys; from onnxq.cli.failures import run; "
+        f"code = run(['quantize', *{given!r}, '-o', {str(tmp_path / 'q.onnx')!r}, '-q']); "
+        "print('found', code, 'networkx' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip().endswith("found 0 False")
 
 
 def test_public_names_are_lazy_and_there() -> None:
