@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,11 +21,11 @@ def cores() -> int:
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], count: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """``map(function, items)`` on *count* threads, at most one result more waiting than threads.
 
     Items are taken one by one on the caller's thread. The first exception ends it, in the order
-    of the items.
+    of the items. Closed early, it waits for what is under way.
     """
     if count < 2:
         yield from map(function, items)

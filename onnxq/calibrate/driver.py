@@ -4,13 +4,13 @@ Memory does not depend on the number of samples: of each sample only what the ob
 survives. Tensors of which only extremes are wanted are reduced inside the run; of the others the
 arrays are looked at by the thread that ran the sample, and only the looks are handed on. Samples
 run side by side; states take them in their order, so that nothing depends on the number of threads.
-Observers that have seen enough are left out from then on, which is asked every 16 samples.
+Observers that have seen enough are left out from then on, which is asked every 16 samples, while
+the next ones are under way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -69,22 +69,32 @@ def calibrate(
     """
     waiting = Waiting(wanted)
     nonfinite: dict[str, int] = {}
-    feeds, done, ended = iter(feeds), 0, False
-    active: Wanted = {}
-    while not ended and (left := waiting.wanting(first_sample + done)):
-        if left != active:
+    done = 0
+    active = waiting.wanting(first_sample)
+    if not active:
+        return Statistics(waiting.states(), done, nonfinite)
+    runs = Runs(model, active, providers, threads)
+
+    def look(feed: Feed) -> dict[str, Looks]:
+        return runs.look(feed)
+
+    samples = in_order(look, feeds, runs.side)
+    for seen in samples:
+        for tensor, observers in active.items():  # a sample under way may show more than these
+            looks, left_out = seen.get(tensor, ({}, 0))
+            for observer in observers:
+                if observer in looks:
+                    waiting.add(tensor, observer, first_sample + done, looks[observer])
+            if left_out:
+                nonfinite[tensor] = nonfinite.get(tensor, 0) + left_out
+        done += 1
+        if progress is not None:
+            progress(done)
+        if done % TURN == 0 and (left := waiting.wanting(first_sample + done)) != active:
+            if not left:
+                break
             active, runs = left, Runs(model, left, providers, threads)
-        turn = done + TURN
-        for seen in in_order(runs.look, islice(feeds, TURN), runs.side):
-            for tensor, (looks, left_out) in seen.items():
-                for observer, found in looks.items():
-                    waiting.add(tensor, observer, first_sample + done, found)
-                if left_out:
-                    nonfinite[tensor] = nonfinite.get(tensor, 0) + left_out
-            done += 1
-            if progress is not None:
-                progress(done)
-        ended = done < turn
+    samples.close()
     return Statistics(waiting.states(), done, nonfinite)
 
 

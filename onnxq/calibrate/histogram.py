@@ -101,12 +101,15 @@ class Histogram:
         """*state* with what ``look`` found in some samples."""
         low, high = min(f.low for _, f in found), max(f.high for _, f in found)
         exponent, start, bins, low, high = self._grid(state, low, high)
-        counts = np.zeros(bins, np.int64)
+        counts = state.counts
+        if (exponent, start, bins) != (state.exponent, state.start, counts.size):
+            counts = np.zeros(bins, np.int64)
+            _add(counts, start, state, exponent)
         for step in {f.step for _, f in found}:
             values = [f.values for _, f in found if f.step == step]
             weights = [f.weights for _, f in found if f.step == step and f.weights is not None]
-            counts += count(_flat(values), exponent, start, bins, _flat(weights)) * step
-        _add(counts, start, state, exponent)
+            more = count(_flat(values), exponent, start, bins, _flat(weights))
+            counts = counts + (more if step == 1 else more * step)
         return HistogramState(exponent, start, counts, low, high)
 
     def enough(self, state: HistogramState, samples: int) -> bool:
