@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 import onnx.inliner
@@ -26,9 +26,6 @@ from onnxq.graph.read import as_proto, check, read_file
 from onnxq.graph.retain import retain
 from onnxq.graph.values import StoredSparse, StoredValues
 from onnxq.graph.write import LIMIT, write
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 STREAMED = 1 << 28
 """Models of more bytes that came with external data are written tensor after tensor."""
@@ -199,7 +196,7 @@ class Model:
         """The id of *item*: stable under edits, the same in clones."""
         return uid(item)
 
-    def digraph(self, graph: gs.Graph | None = None) -> nx.MultiDiGraph:
+    def digraph(self, graph: gs.Graph | None = None) -> views.Digraph:
         """A read-only networkx view of *graph* (the main one by default); see `views.digraph`."""
         return views.digraph(self.graph if graph is None else graph)
 

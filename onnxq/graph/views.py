@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import onnx_graphsurgeon as gs
 
@@ -12,8 +12,10 @@ from onnxq.graph.order import reads
 if TYPE_CHECKING:
     import networkx as nx
 
+    Digraph: TypeAlias = nx.MultiDiGraph
 
-def digraph(graph: gs.Graph) -> nx.MultiDiGraph:
+
+def digraph(graph: gs.Graph) -> Digraph:
     """A frozen picture of *graph*.
 
     Nodes are keyed by id (``Model.uid``) and have the attribute ``node``; an edge goes from a
