@@ -15,6 +15,7 @@ import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
 
 from onnxq.errors import OnnxqError, UnknownNameError
@@ -29,10 +30,25 @@ def get(name: str) -> type[Pass]:
     Raises:
         UnknownNameError: there is none; the nearest names are listed.
     """
+    own = _filed(name)
+    if own is not None:
+        return own
     found = all_passes()
     if name not in found:
         raise UnknownNameError("pass", name, found)
     return found[name]
+
+
+@cache
+def _filed(name: str) -> type[Pass] | None:
+    """Our pass called *name*, from the file of that name: the others need not be imported."""
+    file = name.replace("-", "_")
+    root = importlib.import_module("onnxq.passes")
+    for stage in pkgutil.iter_modules(root.__path__, "onnxq.passes."):
+        if stage.ispkg and file.isidentifier() and find_spec(f"{stage.name}.{file}") is not None:
+            found = passes_in(importlib.import_module(f"{stage.name}.{file}"))
+            return next((cls for cls in found if cls.name == name), None)
+    return None
 
 
 @cache

@@ -74,6 +74,15 @@ def test_broken_plugins_are_named(plugins, value, part) -> None:
     assert part in str(caught.value)
 
 
+def test_each_of_our_passes_is_found_by_its_file() -> None:
+    for name, cls in registry.all_passes().items():
+        if cls.__module__.startswith("onnxq."):
+            assert registry._filed(name) is cls and registry.get(name) is cls
+    for name in ("no-such-pass", "fuse.batchnorm", "_linear", ""):
+        with pytest.raises(UnknownNameError):
+            registry.get(name)
+
+
 def test_one_name_for_two_passes_is_refused(plugins, monkeypatch) -> None:
     module = ModuleType("plug")
     module.Other = type(
