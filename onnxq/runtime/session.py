@@ -211,8 +211,9 @@ def _source(model: Source, files: contextlib.ExitStack) -> str | bytes:
         return str(model)
     if isinstance(model, onnx.ModelProto):
         try:
-            if model.ByteSize() < LARGEST_MESSAGE:
-                return bytes(model.SerializeToString())
+            data: bytes = model.SerializeToString()  # to ask for its size first costs as much
+            if len(data) < LARGEST_MESSAGE:
+                return data
         except (EncodeError, ValueError):  # protobuf's ways of saying "too large"
             pass
         model = Model.load(model)
