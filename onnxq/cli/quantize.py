@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from onnxq.cli.latency_options import CostsFrom, LatencyAware, Threads
 from onnxq.cli.options import (
@@ -164,7 +166,7 @@ def quantize(
             statistics=statistics,
             report_data=report_data,
             state=parse_states(state or ()),
-            report_detail="full" if reports else None,
+            report_detail=_detail(reports, unseen=quiet and not json),
             random_data=random_data,
             data_free=data_free,
             keep_scales=keep_scales,
@@ -197,3 +199,8 @@ def quantize(
         from onnxq.report.terminal import render
 
         render(result.report, out(), files={"model": output, **named(reports)})
+
+
+def _detail(reports: Sequence[Path], *, unseen: bool) -> Literal["full", "basic"] | None:
+    """How much is measured: all for files, and of single layers nothing where nobody sees it."""
+    return "full" if reports else "basic" if unseen else None
