@@ -74,7 +74,7 @@ def blocks(channels: Channels, *, gated: bool) -> list[Block]:
             continue
         mine = block_of == number
         members = np.flatnonzero(mine)
-        roots = np.unique(root_of[members])
+        roots = np.flatnonzero(np.bincount(root_of[members]))  # np.unique would load np.ma
         stuck = frozen[roots]
         reasons = [stops[i] for i in members.tolist() if i in stops]
         readers = [r for r in channels.readers if mine[r.ids].any()]
