@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -110,11 +111,13 @@ def measure(
     boundary, through = boundary or {}, through or {}
     left, right = original.to_proto(), quantized.to_proto()
     runs = right if deployed is None or deployed is quantized else deployed.to_proto()
-    running = Deployed(runs, codes, boundary, providers, threads)
-    sums = Isolated(
-        left, right, matches, first, codes=codes, ends=ends, through=through, arithmetic=arithmetic,
-        providers=providers, threads=threads, budget=BUDGET,
-    )  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:  # sessions are made side by side
+        deploying = pool.submit(Deployed, runs, codes, boundary, providers, threads)
+        sums = Isolated(
+            left, right, matches, first, codes=codes, ends=ends, through=through,
+            arithmetic=arithmetic, providers=providers, threads=threads, budget=BUDGET,
+        )  # fmt: skip
+        running = deploying.result()
     errors.isolated = None if matches is None else sums
     whole: list[Whole] = []
     user = None if given is None else Session(given, providers, threads=threads, qdq=False)
