@@ -8,6 +8,7 @@ fastest, (h, w, C), the order of ``onnxq.quant.pairs.kernel_rows``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,31 +64,39 @@ class Window:
         Every k-th output position is taken, k the smallest odd number that leaves few enough:
         odd, so that it does not fall into step with rows of even length.
         """
-        sizes, channels = x.shape[2:], x.shape[1]
-        around = self.around(sizes)
-        padded = [size + sum(pad) for size, pad in zip(sizes, around, strict=True)]
-        counts = [
-            (size - span) // stride + 1
-            for size, span, stride in zip(padded, self._spans, self.strides, strict=True)
-        ]
-        total = len(x) * int(np.prod(counts))
-        chosen = np.arange(0, total, -(-total // most) | 1) if total > most else np.arange(total)
-        image, *corner = np.unravel_index(chosen, (len(x), *counts))
-        offsets = np.indices(self.kernel).reshape(len(self.kernel), -1)
-        place = np.zeros((chosen.size, offsets.shape[1]), np.int64)
-        border = np.zeros(place.shape, bool)
-        for axis, (start, offset) in enumerate(zip(corner, offsets, strict=True)):
-            at = start[:, None] * self.strides[axis] + offset * self.dilations[axis]
-            at -= around[axis][0]
-            border |= (at < 0) | (at >= sizes[axis])
-            place = place * sizes[axis] + np.clip(at, 0, max(sizes[axis] - 1, 0))
-        flat = x.reshape(len(x), channels, -1)
+        image, place, border = _places(self, len(x), x.shape[2:], most)
+        flat = x.reshape(len(x), x.shape[1], -1)
         taken = np.moveaxis(flat, 1, -1)[image[:, None], place]
         taken[border] = 0
-        split = taken.reshape(chosen.size, offsets.shape[1], self.groups, -1)
+        split = taken.reshape(*place.shape, self.groups, -1)
         return np.ascontiguousarray(split.transpose(2, 0, 1, 3)).reshape(
-            self.groups, chosen.size, -1
+            self.groups, len(place), -1
         )
+
+
+@lru_cache(maxsize=128)
+def _places(
+    window: Window, images: int, sizes: tuple[int, ...], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Of each patch its image and the places that it reads there, and which lie outside."""
+    around = window.around(sizes)
+    padded = [size + sum(pad) for size, pad in zip(sizes, around, strict=True)]
+    counts = [
+        (size - span) // stride + 1
+        for size, span, stride in zip(padded, window._spans, window.strides, strict=True)
+    ]
+    total = images * int(np.prod(counts))
+    chosen = np.arange(0, total, -(-total // most) | 1) if total > most else np.arange(total)
+    image, *corner = np.unravel_index(chosen, (images, *counts))
+    offsets = np.indices(window.kernel).reshape(len(window.kernel), -1)
+    place = np.zeros((chosen.size, offsets.shape[1]), np.int64)
+    border = np.zeros(place.shape, bool)
+    for axis, (start, offset) in enumerate(zip(corner, offsets, strict=True)):
+        at = start[:, None] * window.strides[axis] + offset * window.dilations[axis]
+        at -= around[axis][0]
+        border |= (at < 0) | (at >= sizes[axis])
+        place = place * sizes[axis] + np.clip(at, 0, max(sizes[axis] - 1, 0))
+    return image, place, border
 
 
 @dataclass(frozen=True)
