@@ -12,7 +12,7 @@ from onnxq.errors import UnsupportedModelError
 from onnxq.graph import Model, constant_value
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import INT32, Derived, QParams, QuantSpec, ScaleRule
-from onnxq.quant.affine import ceil_power_of_two
+from onnxq.quant.affine import SMALLEST_SCALE, ceil_power_of_two
 from onnxq.quant.choose import weight_codes
 from onnxq.targets import Arithmetic
 
@@ -119,6 +119,7 @@ class QuantizeBiases(Pass):
             return s_w  # a bias is as exact there as in other channels, and shifts stay as they are
         dead = np.logical_not(alive)
         fine = np.where(dead & (largest > 0), largest / (s_x * _FINE), s_w)
+        fine = np.maximum(fine, SMALLEST_SCALE)
         if np.any(fine < s_w):
             ctx.qparams[w] = replace(qparams, scale=np.minimum(s_w, fine).astype(np.float32))
         return ctx.qparams[w].scale.astype(np.float64)

@@ -73,3 +73,13 @@ def test_left_alone_where_the_target_wants_float() -> None:
     ctx = quantized([1.0, -3.0], target="tensorrt")
     assert "b" not in ctx.qparams
     assert "b" not in ctx.integers
+
+
+def test_a_dead_channel_with_hardly_a_bias_has_a_scale() -> None:
+    """A scale that float32 does not hold would make codes that are not numbers."""
+    w = W.copy()
+    w[0] = 0
+    ctx = quantized([1e-40, -3.0], w)
+    assert (ctx.qparams["b"].scale > 0).all()
+    real = np.asarray(ctx.integers["b"]) * ctx.qparams["b"].scale.astype(np.float64)
+    np.testing.assert_allclose(real, [0.0, -3.0], atol=1e-4)
