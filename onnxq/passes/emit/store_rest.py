@@ -23,13 +23,14 @@ class StoreRest(Pass):
     """Store the weights of layers that stay in float as int8.
 
     What it does
-        Writes Cast and Mul in front of the weights of LSTM, GRU and RNN, in sub-graphs too: the
-        codes become floats when the model is loaded. Each row, that is each
-        gate of each cell, has a scale.
+        Writes Cast and Mul in front of the weights of LSTM, GRU and RNN and of large tables of
+        embeddings, in sub-graphs too: the codes become floats when the model is loaded. Each row,
+        that is each gate of each cell, or each word, has a scale.
 
     Why
-        ONNX Runtime has no recurrent layer on integers whose scales are chosen in advance; the
-        file is a quarter of the size all the same, at the speed of float.
+        ONNX Runtime has no recurrent layer on integers whose scales are chosen in advance, and to
+        look up floats costs nothing; the file is a quarter of the size all the same, at the speed
+        of float. Half of the weights of a small encoder are its table of words.
 
     Example
         ``store-rest{ops=["LSTM","Gather"]}``
@@ -48,14 +49,16 @@ class StoreRest(Pass):
     Attributes:
         ops: operator types, of MatMul, Gemm, Conv, ConvTranspose, Gather, RNN, GRU and LSTM.
         min_values: smallest weight.
+        min_table: smallest table of Gather; smaller ones may be coordinates, and are hardly bytes.
     """
 
     name: ClassVar[str] = "store-rest"
     stage: ClassVar[Stage] = Stage.EMIT
     preserves: ClassVar[float | None] = None
 
-    ops: tuple[str, ...] = RECURRENT
+    ops: tuple[str, ...] = (*RECURRENT, "Gather")
     min_values: int = 256
+    min_table: int = 1 << 14
 
     def __post_init__(self) -> None:
         unknown = [op for op in self.ops if op not in SITES]
@@ -75,8 +78,9 @@ class StoreRest(Pass):
                 continue
             for index, run in sites:
                 tensor = node.inputs[index]
-                if size_of(tensor) < self.min_values:
-                    ctx.decline(node, f"'{tensor.name}' has fewer than {self.min_values} values")
+                least = self.min_table if node.op == "Gather" else self.min_values
+                if size_of(tensor) < least:
+                    ctx.decline(node, f"'{tensor.name}' has fewer than {least} values")
                     continue
                 spec = stored_spec(kind, replace(run, size=0), ctx.target, symmetric=True)
                 shape = tuple(int(d) for d in tensor.shape)

@@ -36,6 +36,17 @@ def test_weights_become_bytes_and_biases_stay() -> None:
     assert ctx.plan.kept_float["gru"] == "no integer kernel; its weights are stored as int8"
 
 
+TABLE = """g (int64[5] i) => (float[5,64] y) <float[256,64] t> { [look] y = Gather (t, i) }"""
+
+
+def test_a_table_of_words_becomes_bytes_and_a_small_one_stays() -> None:
+    after = """g (int64[5] i) => (float[5,64] y) <int8[256,64] t, float[256,1] s>
+        { c = Cast <to = 1> (t)  v = Mul (c, s)  y = Gather (v, i) }"""
+    check(StoreRest(), TABLE, after, ctx=cpu(), tolerance=0.03)
+    small = TABLE.replace("256", "255")
+    check(StoreRest(), small, None, ctx=cpu(), declines=[("look", "'t' has fewer than 16384")])
+
+
 def test_what_stays() -> None:
     check(StoreRest(min_values=193), GRU, None, ctx=cpu(),
           declines=[("gru", "'w' has fewer"), ("gru", "'r' has fewer")])  # fmt: skip
