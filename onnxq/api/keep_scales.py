@@ -27,7 +27,8 @@ from onnxq.pipeline.equivalence import Compare, Outputs
 from onnxq.quant import INT8, UINT8, Fixed, QParams, QuantSpec, Shared
 
 _LEFT = frozenset({
-    "keep-gated-depthwise", "keep-output-layers", "keep-wide-joins", "mix-weight-bits",
+    "equalize-entries", "equalize-exits", "keep-gated-depthwise", "keep-output-layers",
+    "keep-wide-joins", "mix-weight-bits",
     "re-estimate-batchnorm", "widen-small-weights",
 })  # fmt: skip
 """Passes that choose formats anew, or what stays in float, by what rounding costs."""

@@ -11,10 +11,10 @@ from onnxq.graph import Model
 from onnxq.graph.bodies import CONTROL
 from onnxq.passes.emit.hold_gates import HoldGates, holds_gates
 from onnxq.passes.emit.move_codes import MoveCodes, moves_codes
+from onnxq.passes.emit.scale_on_entry import ScaleOnEntry, scales_entries
 from onnxq.pipeline import Context, Pass, PassManager, Recipe, Stage
 from onnxq.pipeline.equivalence import Compare
 from onnxq.pipeline.progress import Progress
-from onnxq.report.held import unhold
 from onnxq.runtime.providers import Provider
 
 
@@ -66,7 +66,7 @@ class Rounds:
     def run(self, work: Model, untouched: Model) -> Emitted:
         """Quantize *work*, in place in the first round; *untouched* is a copy of it."""
         before = [p for p in self.steps.passes if p.stage < Stage.EMIT]
-        last = (HoldGates, MoveCodes, *FORMS)
+        last: tuple[type[Pass], ...] = (*_FINDS, *FORMS)
         after = [p for p in self.steps.passes if p.stage >= Stage.EMIT and not isinstance(p, last)]
         forms = [p for p in self.steps.passes if isinstance(p, last)]
         loose: dict[str, str] = {}
@@ -78,15 +78,9 @@ class Rounds:
             if ctx.plan.nodes or self.rest or inner:
                 original = work.clone()
                 PassManager(after, progress=self.progress).run(work, ctx)
-                ending = [p for p in forms if _changes(p, work, ctx)]
-                gates = [p for p in ending if isinstance(p, HoldGates)]
-                PassManager(gates, progress=self.progress).run(work, ctx)
+                ending = [p for p in forms if _FINDS.get(type(p), _always)(work, ctx)]
                 qdq = work.clone() if ending else work
-                if gates:
-                    unhold(qdq)
-                PassManager([p for p in ending if p not in gates], progress=self.progress).run(
-                    work, ctx
-                )
+                PassManager(ending, progress=self.progress).run(work, ctx)
             else:  # nothing to gain: the model as it was given, not as it was prepared
                 original, work = untouched, untouched.clone()
                 qdq = work
@@ -101,8 +95,13 @@ class Rounds:
             attempt += 1
 
 
-def _changes(step: Pass, work: Model, ctx: Context) -> bool:
-    """Whether *step*, one of the last, finds anything in *work*."""
-    if isinstance(step, MoveCodes):
-        return moves_codes(work, ctx)
-    return not isinstance(step, HoldGates) or holds_gates(work, ctx)
+def _always(work: Model, ctx: Context) -> bool:
+    return True
+
+
+_FINDS: dict[type[Pass], Callable[[Model, Context], bool]] = {
+    ScaleOnEntry: scales_entries,
+    HoldGates: holds_gates,
+    MoveCodes: moves_codes,
+}
+"""The passes that change the file for its kernels' sake, and whether they find anything to do."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value, consumers, is_constant
 from onnxq.pipeline.context import Context
@@ -229,6 +230,10 @@ def read_through(tensor: gs.Tensor, outputs: set[int]) -> tuple[str, float] | No
     if id(tensor) in outputs or not users:
         return None
     if len(users) == 1:
+        k = _positive_factor(users[0])
+        if k is not None:
+            found = read_through(users[0].outputs[0], outputs)
+            return None if found is None else (found[0], found[1] / float(k.min()))
         name = _FUNCTIONS.get(users[0].op)
         return None if name is None else (name, 1.0)
     if len(users) != 2:
@@ -251,15 +256,20 @@ def read_through(tensor: gs.Tensor, outputs: set[int]) -> tuple[str, float] | No
     return None
 
 
+def _positive_factor(node: gs.Node) -> NDArray[np.generic] | None:
+    """The positive constant by which *node* multiplies each channel; None where it does not."""
+    k = constant_value(node.inputs[1]) if node.op == "Mul" else None
+    return k if k is not None and k.size > 1 and k.min() > 0 else None
+
+
 def gate_floors(tensor: gs.Tensor) -> tuple[float, ...] | None:
     """Where the gates ``Sigmoid(k · x)`` that read *tensor* close, by channel: −5 / k.
 
     None where there is no k by channel. SiLU(−5) is −0.03, and hardly anything below it.
     """
     for user, _ in consumers(tensor):
-        if user.op == "Mul" and is_constant(user.inputs[1]):
-            k = constant_value(user.inputs[1])
-            after = [node.op for node, _ in consumers(user.outputs[0])]
-            if k is not None and k.size > 1 and k.min() > 0 and after == ["Sigmoid"]:
-                return tuple(float(v) for v in -5.0 / k.reshape(-1))
+        k = _positive_factor(user)
+        after = sorted(node.op for node, _ in consumers(user.outputs[0]))
+        if k is not None and after in (["Sigmoid"], ["Mul", "Sigmoid"]):
+            return tuple(float(v) for v in -5.0 / k.reshape(-1).astype(np.float64))
     return None

@@ -17,11 +17,13 @@ _PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float{apply=false},widen
 _PLAN_FAST = _PLAN.replace("{apply=false}", "")
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
+# where floats become integers, and integers floats
+_BORDERS = "equalize-entries,equalize-exits"
 _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
 _EMIT = (
     "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,narrow-integers,"
-    "hold-gates,move-codes"
+    "hold-gates,scale-on-entry,move-codes"
 )
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
 _PREPARE = _CANONICAL.removesuffix(",measure-shapes")
@@ -35,14 +37,14 @@ RECIPES: dict[str, str] = {
         f"quantize-weights{{method=minmax}},quantize-biases,{_EMIT}"
     ),
     "balanced": (
-        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
+        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},{_BORDERS},"
         "choose-ranges{method=mse},search-ranges{runs=150,samples=12},"
         "quantize-weights{method=mse},round-second-order{bits=6,samples=32},"
         "correct-biases-empirical{samples=24},"
         f"quantize-biases,{_EMIT}"
     ),
     "best": (
-        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
+        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},{_BORDERS},"
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
         f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),

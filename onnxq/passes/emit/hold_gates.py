@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value, consumers, replace_input
 from onnxq.passes._scope import Scope
+from onnxq.passes.emit._gates import channel_factor
 from onnxq.pipeline import Context, Pass, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class HoldGates(Pass):
-    """Let SiLU that reads dequantized codes be one kernel.
+    """Let SiLU that reads dequantized codes be one kernel, and factors for each channel be none.
 
     What it does
         Between a DequantizeLinear and the gate x · sigmoid(x) behind it stands a Reshape to the
         same shape. Where a product with a factor for each channel stands there, as 'equalize-silu'
-        leaves it, DequantizeLinear takes the factor into its scales, and the Reshape its place.
-        Without one the scale is repeated for each channel, too.
+        leaves it, DequantizeLinear takes the factor into its scales, and the Reshape its place;
+        so it is for other readers of such a product, as 'equalize-exits' leaves it. In front of a
+        gate without one the scale is repeated for each channel, too.
 
     Why
         ONNX Runtime has one kernel for x · sigmoid(x), if both read one tensor. What
@@ -61,7 +63,7 @@ def holds_gates(model: Model, ctx: Context) -> bool:
 
 
 def _sources(model: Model, ctx: Context) -> list[gs.Node]:
-    """The conversions of activations that a gate alone reads, perhaps times a factor."""
+    """The conversions of activations that a gate alone reads, or a factor for each channel."""
     if not ctx.target.rounds_float_weights:  # not ONNX Runtime on the CPU
         return []
     found = [n for n in model.nodes() if n.op == "DequantizeLinear" and _reads_codes(n)]
@@ -87,15 +89,13 @@ def _gated(model: Model, tensor: gs.Tensor) -> bool:
 
 
 def _factor(model: Model, dequantize: gs.Node) -> tuple[gs.Node, NDArray[np.generic]] | None:
-    """The Mul by a positive factor for each channel between *dequantize* and a gate; the factor."""
+    """The Mul by a positive factor for each channel that alone reads *dequantize*; the factor."""
     users = consumers(dequantize.outputs[0])
     if len(users) != 1 or users[0][0].op != "Mul" or model.is_output(dequantize.outputs[0]):
         return None
-    node, index = users[0]
-    value = constant_value(node.inputs[1 - index])
-    if value is None or value.ndim < 2 or value.size != value.shape[1] or not (value > 0).all():
-        return None
-    return (node, value.reshape(-1)) if _gated(model, node.outputs[0]) else None
+    node = users[0][0]
+    found = channel_factor(node)
+    return None if found is None else (node, found[1].reshape(-1))
 
 
 def _hold(scope: Scope, dequantize: gs.Node) -> None:

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value, consumers, is_constant, replace_input
 from onnxq.passes._scope import Scope
+from onnxq.passes.emit._gates import channel_factor
 from onnxq.passes.equalize._ends import spread_columns
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.scaled import note_scaled
@@ -59,20 +59,9 @@ class WholeFloatGates(Pass):
                 _unscale(scope, scale, gate, readers)
 
 
-def _factor(scale: gs.Node) -> tuple[int, NDArray[np.generic]] | None:
-    """Which input of *scale* varies, and the constant [1, C, 1, …] of the other."""
-    for index in (0, 1):
-        value = constant_value(scale.inputs[1 - index])
-        if value is None or is_constant(scale.inputs[index]) or value.ndim < 2:
-            continue
-        if value.size == value.shape[1] and (value > 0).all():
-            return index, value
-    return None
-
-
 def _gate(scope: Scope, scale: gs.Node) -> gs.Node | None:
     """The Mul that multiplies what *scale* reads by the Sigmoid of what it writes."""
-    found = _factor(scale)
+    found = channel_factor(scale)
     if found is None or not scope.only_use(scale.outputs[0]):
         return None
     sigmoid = consumers(scale.outputs[0])[0][0]
@@ -94,7 +83,7 @@ def _convolutions(scope: Scope, tensor: gs.Tensor) -> list[gs.Node]:
 
 def _unscale(scope: Scope, scale: gs.Node, gate: gs.Node, readers: list[gs.Node]) -> None:
     """Let *gate* multiply what *scale* writes, and *readers* take back its factor."""
-    found = _factor(scale)
+    found = channel_factor(scale)
     assert found is not None
     index, value = found
     k = np.asarray(value, np.float64).reshape(-1)

@@ -12,7 +12,10 @@ Sources: Xiao et al. 2022, "SmoothQuant"; Lin et al. 2023, "AWQ".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.passes.equalize._blocks import Block
 from onnxq.passes.equalize._ends import Array
@@ -30,24 +33,36 @@ def migrate(block: Block, layers: Layers, a: Array, cap: float) -> tuple[Array, 
     and have half precision, in which they are noted in the model.
     """
     reach, weights = _sizes(block, layers)
-    alive = (reach > 0) & (weights > 0) & ~block.frozen
-    one = np.ones(block.roots.size)
-    if not alive.any():
-        return one, 0.0
     place = block.where(block.members)
-
-    def trial(alpha: float, share: float) -> Array:
-        logs = share * np.log(weights[alive]) - alpha * np.log(reach[alive])
-        if not block.frozen.any():
-            logs = logs - logs.mean()
-        found = one.copy()
-        found[alive] = np.exp(np.clip(logs, -np.log(cap), np.log(cap)))
-        return np.asarray(found.astype(np.float16), np.float64)
 
     def noise(factors: Array) -> float:
         whole = a.copy()
         whole[block.members] = factors[place]
         return layers.noise(block, whole)
+
+    return search(reach, weights, block.frozen, noise, cap)
+
+
+def search(
+    reach: Array, weights: Array, frozen: NDArray[np.bool_],
+    noise: Callable[[Array], float], cap: float,
+) -> tuple[Array, float]:  # fmt: skip
+    """The factors with the least *noise*, float64 [n], and the α that they come from; 0 for none.
+
+    *reach* holds R and *weights* W, [n] each; factors of *frozen* stay 1.
+    """
+    alive = (reach > 0) & (weights > 0) & ~frozen
+    one = np.ones(reach.size)
+    if not alive.any():
+        return one, 0.0
+
+    def trial(alpha: float, share: float) -> Array:
+        logs = share * np.log(weights[alive]) - alpha * np.log(reach[alive])
+        if not frozen.any():
+            logs = logs - logs.mean()
+        found = one.copy()
+        found[alive] = np.exp(np.clip(logs, -np.log(cap), np.log(cap)))
+        return np.asarray(found.astype(np.float16), np.float64)
 
     best, least, strength, kind = one, noise(one), 0.0, True
     for alpha in STRENGTHS:

@@ -1,0 +1,151 @@
+"""The pass ``equalize-exits``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxq.calibrate.channel_extremes import ChannelExtremes
+from onnxq.graph import Model, constant_value, consumers, is_constant
+from onnxq.passes._scope import Scope
+from onnxq.passes.equalize._ends import Array, spread_outputs
+from onnxq.passes.equalize._factors import live
+from onnxq.pipeline import Context, Pass, Stage
+from onnxq.pipeline.kernel_plan import plan_kernels
+from onnxq.quant import PerAxis, QuantSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualizeExits(Pass):
+    """Even out the channels of what integer layers hand on to float operators.
+
+    What it does
+        Where nothing but float operators reads the result y of an integer layer, scales its
+        channels by factors a ≥ 1 that even out their ranges, in the weights and the bias of the
+        layer, and puts a product with 1 / a behind it. Channels then have a step each, for the
+        product costs no node: DequantizeLinear takes it into its scale (see 'hold-gates'). Weights
+        have a scale for each output channel in any case.
+
+    Why
+        A tensor has one step, which its widest channel sets. Layers behind that multiply narrow
+        channels by large weights, as depthwise ones with a folded batch-norm do, read nothing but
+        rounding of them.
+
+    Example
+        ``Conv(w, b) → HardSwish`` becomes ``Conv(a·w, a·b) → Mul(1/a) → HardSwish``.
+
+    When it declines
+        Integers read the result too, or an output of the graph is made of it; a Clip that the
+        kernel takes in has an end that is not 0; weights have one scale for all channels; grids
+        were chosen in training; a factor for each channel is there already; ranges are within
+        *ratio*; other runtimes than ONNX Runtime.
+
+    Numerics
+        The same function up to rounding in float32. Factors are at most *cap*.
+
+    Source
+        Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
+        Correction", section 4.1; that float readers need no other layer to take the factor back is
+        this pass's own.
+
+    Attributes:
+        cap: the largest factor, at least 1.
+        ratio: the least ratio of the widest channel to the median one.
+        samples: how many samples ranges are measured on.
+    """
+
+    name: ClassVar[str] = "equalize-exits"
+    stage: ClassVar[Stage] = Stage.PLAN
+    preserves: ClassVar[float | None] = 1e-4
+    needs_samples: ClassVar[bool] = True
+
+    cap: float = 256.0
+    ratio: float = 2.0
+    samples: int = 24
+
+    def run(self, model: Model, ctx: Context) -> None:
+        """Choose factors tensor by tensor, scale layers and put products in."""
+        if not ctx.target.rounds_float_weights or ctx.measure is None or ctx.estimated:
+            return
+        if ctx.statistics_only or ctx.trained.activations or ctx.trained.weights:
+            return
+        exits = list(_exits(model, ctx))
+        wanted = {t.name: (ChannelExtremes(),) for _, t in exits}
+        found = ctx.observe_apart(model, wanted, self.samples) if wanted else ctx.statistics
+        scope, changed = Scope(model), False
+        for node, tensor in exits:
+            state = found.get(tensor.name, ChannelExtremes())
+            spec = ctx.plan.tensors[tensor.name]
+            gated = isinstance(spec, QuantSpec) and spec.through == "silu"
+            ranges = live(state.low, state.high) if gated else state.magnitude
+            alive = ranges[ranges > 0]
+            if not alive.size or alive.max() < self.ratio * np.median(alive):
+                ctx.decline(node, f"the ranges of its channels are within {self.ratio:g}:1")
+                continue
+            a = np.where(ranges > 0, alive.max() / np.maximum(ranges, np.finfo(np.float32).tiny), 1)
+            _put(scope, node, tensor, np.minimum(a, self.cap), ctx)
+            changed = True
+        if changed:
+            plan_kernels(model, ctx)
+
+
+def _exits(model: Model, ctx: Context) -> Iterator[tuple[gs.Node, gs.Tensor]]:
+    """Integer layers whose results float operators alone read, and these results."""
+    plan, by_name = ctx.plan, {node.name: node for node in model.graph.nodes}
+    for node in list(model.graph.nodes):
+        planned = plan.nodes.get(node.name)
+        if planned is None or not planned.outputs or node.op not in ("Conv", "ConvTranspose"):
+            continue
+        end = by_name[planned.absorbs[-1]] if planned.absorbs else node
+        tensor = end.outputs[0]
+        spec, weight = plan.tensors.get(tensor.name), plan.tensors.get(node.inputs[1].name)
+        users = consumers(tensor)
+        inner = any(
+            n.name in plan.nodes and i in plan.nodes[n.name].inputs for n, i in users
+        ) or model.is_output(tensor)
+        if inner or not users or not isinstance(spec, QuantSpec):
+            continue
+        if not isinstance(weight, QuantSpec) or not isinstance(weight.granularity, PerAxis):
+            ctx.decline(node, "its weights have one scale for all channels")
+        elif not all(is_constant(t) for t in node.inputs[1:] if not t.is_empty()):
+            ctx.decline(node, "its weights are computed")
+        elif spec.limits is not None and any(v and np.isfinite(v) for v in spec.limits):
+            ctx.decline(node, f"its results end at {max(spec.limits):g}")
+        elif any(_by_channel(n) for n, _ in users):
+            ctx.decline(node, "a factor for each channel is there already")
+        else:
+            yield node, tensor
+
+
+def _by_channel(node: gs.Node) -> bool:
+    """Whether *node* multiplies by a constant for each channel."""
+    values = [constant_value(t) for t in node.inputs] if node.op == "Mul" else []
+    return any(v is not None and v.size > 1 for v in values)
+
+
+def _put(scope: Scope, node: gs.Node, tensor: gs.Tensor, a: Array, ctx: Context) -> None:
+    """Let the layer *node*, whose result is *tensor*, write it times *a*, and a product divide."""
+    model, end = scope.model, tensor.inputs[0]
+    a = np.asarray(a.astype(np.float32), np.float64)
+    for index in (1, 2):
+        if index < len(node.inputs) and not node.inputs[index].is_empty():
+            value = np.asarray(constant_value(node.inputs[index]), np.float64)
+            factor = a if index == 2 else spread_outputs(node, a)
+            scope.set_constant(node, index, (value * factor).astype(np.float32))
+    rank = len(node.inputs[1].shape)
+    even = gs.Variable(model.unique_name(f"{tensor.name}__evened"), tensor.dtype, tensor.shape)
+    k = gs.Constant(
+        model.unique_name(f"{tensor.name}__uneven"),
+        (1 / a).reshape(1, -1, *[1] * (rank - 2)).astype(np.float32),
+    )
+    end.outputs[0] = even
+    product = model.unique_name(f"{tensor.name}__uneven")
+    scope.insert(end, "Mul", [even, k], [tensor], name=product)
+    if tensor.name in ctx.facts:
+        ctx.facts[even.name] = ctx.facts[tensor.name]
+    ctx.plan.excluded[product] = "it becomes part of the scale of DequantizeLinear"
+    ctx.added.add(product)
