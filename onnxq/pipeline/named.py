@@ -13,12 +13,15 @@ _FUSE = (
     "hardswish-to-mul,fuse-affine,widen-stem"
 )
 # for speed: float where integers would be slower
-_PLAN = "keep-output-layers,keep-wide-joins,keep-faster-float{apply=false},widen-small-weights"
-_PLAN_FAST = _PLAN.replace("{apply=false}", "")
+_PLAN_FAST = "keep-output-layers,keep-wide-joins,keep-faster-float,widen-small-weights"
+# where floats become integers, and integers floats: before anything is measured for ranges
+_BORDERS = "equalize-entries,equalize-exits"
+_PLAN = (
+    f"keep-output-layers,keep-faster-float{{apply=false}},widen-small-weights,{_BORDERS},"
+    "keep-wide-joins"
+)
 # where equalize-silu has put a product in front of each gate; without it integer gates are faster
 _GATED = "keep-gated-depthwise"
-# where floats become integers, and integers floats
-_BORDERS = "equalize-entries,equalize-exits"
 _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
 _EMIT = (
@@ -37,14 +40,14 @@ RECIPES: dict[str, str] = {
         f"quantize-weights{{method=minmax}},quantize-biases,{_EMIT}"
     ),
     "balanced": (
-        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},{_BORDERS},"
+        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges{runs=150,samples=12},"
         "quantize-weights{method=mse},round-second-order{bits=6,samples=32},"
         "correct-biases-empirical{samples=24},"
         f"quantize-biases,{_EMIT}"
     ),
     "best": (
-        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},{_BORDERS},"
+        f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
         "choose-ranges{method=mse},search-ranges,quantize-weights{method=mse},round-second-order,"
         f"correct-biases-empirical,quantize-biases,{_EMIT}"
     ),

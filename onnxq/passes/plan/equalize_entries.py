@@ -17,6 +17,7 @@ from onnxq.passes.equalize._measure import SAMPLES, Measured, measured
 from onnxq.passes.equalize._migrate import search
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
+from onnxq.pipeline.scaled import note_scaled
 from onnxq.threads import cores, in_order
 
 
@@ -171,6 +172,8 @@ def _put(scope: Scope, name: str, readers: list[gs.Node], a: Array, ctx: Context
     scope.insert(readers[0], "Mul", [x, k], [even], name=product)
     if name in ctx.facts:
         ctx.facts[even.name] = ctx.facts[name]
+    along = 1 if readers[0].op in CONVOLUTIONS else (ctx.rank(x) or 2) - 1
+    note_scaled(model, {even.name: a if along == 1 else a.reshape(*[1] * along, -1)})
     ctx.plan.excluded[product] = "it becomes part of the scale of QuantizeLinear"
     ctx.added.add(product)
     for node in readers:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.calibrate.channel_extremes import ChannelExtremes
-from onnxq.graph import Model, constant_value, consumers, is_constant
+from onnxq.graph import Model, constant_value, consumers, is_constant, replace_input
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import Array, spread_outputs
 from onnxq.passes.equalize._factors import live
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
+from onnxq.pipeline.scaled import note_scaled
 from onnxq.quant import PerAxis, QuantSpec
 
 
@@ -65,7 +66,7 @@ class EqualizeExits(Pass):
 
     cap: float = 256.0
     ratio: float = 2.0
-    samples: int = 24
+    samples: int = 8
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors tensor by tensor, scale layers and put products in."""
@@ -129,7 +130,7 @@ def _by_channel(node: gs.Node) -> bool:
 
 def _put(scope: Scope, node: gs.Node, tensor: gs.Tensor, a: Array, ctx: Context) -> None:
     """Let the layer *node*, whose result is *tensor*, write it times *a*, and a product divide."""
-    model, end = scope.model, tensor.inputs[0]
+    model = scope.model
     a = np.asarray(a.astype(np.float32), np.float64)
     for index in (1, 2):
         if index < len(node.inputs) and not node.inputs[index].is_empty():
@@ -137,15 +138,21 @@ def _put(scope: Scope, node: gs.Node, tensor: gs.Tensor, a: Array, ctx: Context)
             factor = a if index == 2 else spread_outputs(node, a)
             scope.set_constant(node, index, (value * factor).astype(np.float32))
     rank = len(node.inputs[1].shape)
-    even = gs.Variable(model.unique_name(f"{tensor.name}__evened"), tensor.dtype, tensor.shape)
+    plain = gs.Variable(model.unique_name(f"{tensor.name}__plain"), tensor.dtype, tensor.shape)
     k = gs.Constant(
         model.unique_name(f"{tensor.name}__uneven"),
         (1 / a).reshape(1, -1, *[1] * (rank - 2)).astype(np.float32),
     )
-    end.outputs[0] = even
     product = model.unique_name(f"{tensor.name}__uneven")
-    scope.insert(end, "Mul", [even, k], [tensor], name=product)
+    for user, index in consumers(tensor):
+        replace_input(user, index, plain)
+    scope.insert(tensor.inputs[0], "Mul", [tensor, k], [plain], name=product)
     if tensor.name in ctx.facts:
-        ctx.facts[even.name] = ctx.facts[tensor.name]
+        ctx.facts[plain.name] = ctx.facts[tensor.name]
+    # behind an activation that the kernel takes in, what it reads is scaled too
+    scaled = [node.outputs[0], *(() if tensor is node.outputs[0] else (tensor,))]
+    states = {n: s for n, s in ctx.statistics.states.items() if n not in {t.name for t in scaled}}
+    ctx.statistics = replace(ctx.statistics, states=states)
+    note_scaled(model, {t.name: a for t in scaled})
     ctx.plan.excluded[product] = "it becomes part of the scale of DequantizeLinear"
     ctx.added.add(product)
