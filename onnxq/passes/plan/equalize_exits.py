@@ -66,7 +66,7 @@ class EqualizeExits(Pass):
 
     cap: float = 256.0
     ratio: float = 2.0
-    samples: int = 8
+    samples: int = 24
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors tensor by tensor, scale layers and put products in."""
