@@ -205,7 +205,7 @@ def test_both_ways_give_the_same_figures_on_real_networks(name: str) -> None:
     result = quantized(str(model(name)), feeds, held)
     assert SCALED in result.model.metadata
     report = compare(Model.load(str(model(name))), result.model, held)
-    same(result.report, report, through=0.6)
+    same(result.report, report, through=1.0)  # of four samples one tells much
     assert report["unmatched"] == []
     # what is recommended depends on the time that there was, what it starts from does not
     whole = [r["sensitivity"]["sqnr_db"] for r in (result.report, report)]
