@@ -13,6 +13,7 @@ from onnxq.calibrate.channel_extremes import ChannelExtremes
 from onnxq.graph import Model, attribute, consumers, is_constant, producer, replace_input
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import CONVOLUTIONS, Array, Reader, spread_columns
+from onnxq.passes.equalize._few import LEAST_VALUES, values_of
 from onnxq.passes.equalize._measure import SAMPLES, Measured, measured
 from onnxq.passes.equalize._migrate import search
 from onnxq.pipeline import Context, Pass, Stage
@@ -44,7 +45,8 @@ class EqualizeEntries(Pass):
     When it declines
         Something on integers reads the tensor that is no Conv, ConvTranspose or Gemm with stored
         weights; grids were chosen in training; other runtimes than ONNX Runtime, which has the
-        scale by channel; or the noise on samples held out does not go down by three tenths: the
+        scale by channel; samples have too few values of a channel, as behind a global pooling; or
+        the noise on samples held out does not go down by three tenths: the
         reason has both numbers.
 
     Numerics
@@ -130,6 +132,10 @@ def _entries(model: Model, ctx: Context) -> Iterator[tuple[str, list[gs.Node]]]:
         if odd:
             ctx.decline(uses[0][0], f"'{odd[0].name}' ({odd[0].op}) reads '{name}' on integers too")
         elif len(kinds) == 1:
+            seen = SAMPLES * values_of(tensor, 1 if kinds == {True} else -1, ctx)
+            if seen < LEAST_VALUES:
+                ctx.decline(uses[0][0], f"{seen} values of each channel tell too little")
+                continue
             yield name, [n for n, _ in uses]
 
 

@@ -14,6 +14,7 @@ from onnxq.graph import Model, constant_value, consumers, is_constant, replace_i
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import Array, spread_outputs
 from onnxq.passes.equalize._factors import live
+from onnxq.passes.equalize._few import LEAST_VALUES, values_of
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
 from onnxq.pipeline.scaled import note_scaled
@@ -42,8 +43,9 @@ class EqualizeExits(Pass):
     When it declines
         Integers read the result too, or an output of the graph is made of it; a Clip that the
         kernel takes in has an end that is not 0; weights have one scale for all channels; grids
-        were chosen in training; a factor for each channel is there already; ranges are within
-        *ratio*; other runtimes than ONNX Runtime.
+        were chosen in training; a factor for each channel is there already; samples have too few
+        values of a channel, as behind a global pooling; ranges are within *ratio*; other runtimes
+        than ONNX Runtime.
 
     Numerics
         The same function up to rounding in float32. Factors are at most *cap*.
@@ -74,7 +76,7 @@ class EqualizeExits(Pass):
             return
         if ctx.statistics_only or ctx.trained.activations or ctx.trained.weights:
             return
-        exits = list(_exits(model, ctx))
+        exits = list(_exits(model, ctx, self.samples))
         wanted = {t.name: (ChannelExtremes(),) for _, t in exits}
         found = ctx.observe_apart(model, wanted, self.samples) if wanted else ctx.statistics
         scope, changed = Scope(model), False
@@ -94,7 +96,7 @@ class EqualizeExits(Pass):
             plan_kernels(model, ctx)
 
 
-def _exits(model: Model, ctx: Context) -> Iterator[tuple[gs.Node, gs.Tensor]]:
+def _exits(model: Model, ctx: Context, samples: int) -> Iterator[tuple[gs.Node, gs.Tensor]]:
     """Integer layers whose results float operators alone read, and these results."""
     plan, by_name = ctx.plan, {node.name: node for node in model.graph.nodes}
     for node in list(model.graph.nodes):
@@ -118,6 +120,8 @@ def _exits(model: Model, ctx: Context) -> Iterator[tuple[gs.Node, gs.Tensor]]:
             ctx.decline(node, f"its results end at {max(spec.limits):g}")
         elif any(_by_channel(n) for n, _ in users):
             ctx.decline(node, "a factor for each channel is there already")
+        elif (seen := samples * values_of(tensor, 1, ctx)) < LEAST_VALUES:
+            ctx.decline(node, f"{seen} values of each channel tell too little")
         else:
             yield node, tensor
 

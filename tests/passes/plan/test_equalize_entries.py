@@ -60,7 +60,7 @@ def test_declines() -> None:
 def test_outliers_in_front_of_a_product_of_matrices() -> None:
     """As behind a Gelu: a few channels of a few rows are a hundred times larger."""
     rng = np.random.default_rng(5)
-    text = """g (float[6,16] x) => (float[6,12] y) <float[16,16] w, float[16,12] v>
+    text = """g (float[16,16] x) => (float[16,12] y) <float[16,16] w, float[16,12] v>
         { [first] a = MatMul (x, w)  [gelu] b = Tanh (a)  [up] c = Mul (a, b)
           [down] y = MatMul (c, v) }"""
     large = np.where(np.arange(16) == 3, 3, 0.1)
@@ -69,7 +69,7 @@ def test_outliers_in_front_of_a_product_of_matrices() -> None:
         "v": rng.normal(size=(16, 12)) / large[:, None],
     }
     weights = {k: w.astype(np.float32) for k, w in weights.items()}
-    data = [{"x": rng.normal(size=(6, 16)).astype(np.float32)} for _ in range(16)]
+    data = [{"x": rng.normal(size=(16, 16)).astype(np.float32)} for _ in range(16)]
     recipe = 'exclude-nodes{patterns=["gelu","up"]},plan-kernels'
     wanted = Session(parse(text, weights)).run(data[0])
     quantize = "choose-ranges,quantize-weights,insert-qdq"
