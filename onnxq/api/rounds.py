@@ -11,7 +11,6 @@ from onnxq.graph import Model
 from onnxq.graph.bodies import CONTROL
 from onnxq.passes.emit.hold_gates import HoldGates, holds_gates
 from onnxq.passes.emit.move_codes import MoveCodes, moves_codes
-from onnxq.passes.emit.scale_on_entry import ScaleOnEntry, scales_entries
 from onnxq.pipeline import Context, Pass, PassManager, Recipe, Stage
 from onnxq.pipeline.equivalence import Compare
 from onnxq.pipeline.progress import Progress
@@ -100,7 +99,6 @@ def _always(work: Model, ctx: Context) -> bool:
 
 
 _FINDS: dict[type[Pass], Callable[[Model, Context], bool]] = {
-    ScaleOnEntry: scales_entries,
     HoldGates: holds_gates,
     MoveCodes: moves_codes,
 }

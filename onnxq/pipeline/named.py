@@ -26,7 +26,7 @@ _EQUALIZE = "equalize-silu,equalize-activations,equalize-cross-layer"
 
 _EMIT = (
     "insert-qdq,pack-weights,hold-float,hold-products,whole-float-gates,store-rest,narrow-integers,"
-    "hold-gates,scale-on-entry,move-codes"
+    "hold-gates,move-codes"
 )
 # without a run: no shapes are measured, and the runtime fuses what it fuses in float too
 _PREPARE = _CANONICAL.removesuffix(",measure-shapes")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onnxq.graph import Model, constant_value, consumers, insert_node, producer, remove_node
 
-MOVES = frozenset({
+_MOVES = frozenset({
     "Flatten", "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
     "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
@@ -36,7 +36,7 @@ def quantizer_of(tensor: gs.Tensor, *through: str) -> gs.Node | None:
     Operators of types *through* may stand in between, too.
     """
     above = producer(tensor)
-    while above is not None and (above.op in MOVES or above.op in through):
+    while above is not None and (above.op in _MOVES or above.op in through):
         above = producer(above.inputs[0])
     known = above is not None and above.op == "QuantizeLinear" and len(above.inputs) > 2
     return above if known else None

@@ -1,4 +1,4 @@
-"""Factors that 'hold-gates' and 'scale-on-entry' put into scales, in the form they had before."""
+"""What pass 'hold-gates' puts behind a conversion, in the form that it had before."""
 
 from __future__ import annotations
 
@@ -15,48 +15,15 @@ from onnxq.graph import (
     remove_node,
     replace_input,
 )
-from onnxq.report.clips import MOVES, quantizer_of
+from onnxq.report.clips import quantizer_of
 
 
 def unhold(model: Model) -> None:
-    """Let conversions with a factor for each channel have one scale for their codes; in place.
+    """Let each DequantizeLinear with a factor for each channel have the scale of its codes.
 
-    The Reshape to the same shape behind a DequantizeLinear becomes the product with the factor, or
-    nothing where that is 1. In front of a QuantizeLinear the product comes back.
+    The Reshape to the same shape behind it becomes the product with the factor, or nothing where
+    that is 1; in place.
     """
-    _unhold_exits(model)
-    _unhold_entries(model)
-
-
-def _unhold_entries(model: Model) -> None:
-    """Let each QuantizeLinear by channel whose codes have one scale have that."""
-    readers: dict[int, gs.Node] = {}
-    for node in [n for n in model.nodes() if n.op == "DequantizeLinear"]:
-        above = producer(node.inputs[0])
-        while above is not None and above.op in MOVES:
-            above = producer(above.inputs[0])
-        if above is not None and above.op == "QuantizeLinear":
-            readers[id(above)] = node
-    for node in [n for n in model.nodes() if n.op == "QuantizeLinear" and id(n) in readers]:
-        dequantize = readers[id(node)]
-        scales, scale = constant_value(node.inputs[1]), constant_value(dequantize.inputs[1])
-        if scales is None or scale is None or scale.size > 1 or scales.size < 2:
-            continue
-        x = node.inputs[0]
-        rank = 4 if x.shape is None else len(x.shape)
-        for index in range(1, min(len(node.inputs), len(dequantize.inputs))):
-            replace_input(node, index, dequantize.inputs[index])
-        node.attrs.pop("axis", None)
-        factor = scale.astype(np.float32).reshape(()) / scales.astype(np.float32)
-        k = gs.Constant(
-            model.unique_name(f"{x.name}__factor"), factor.reshape(1, -1, *[1] * (rank - 2))
-        )
-        even = gs.Variable(model.unique_name(f"{x.name}__scaled"), x.dtype, x.shape)
-        insert_node(model, "Mul", [x, k], [even], name=model.unique_name(f"{x.name}__scale"))
-        replace_input(node, 0, even)
-
-
-def _unhold_exits(model: Model) -> None:
     for node in [n for n in model.nodes() if n.op == "Reshape"]:
         shape, dequantize = constant_value(node.inputs[1]), producer(node.inputs[0])
         if shape is None or shape.any() or node.attrs.get("allowzero"):

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from onnxq.calibrate.channel_extremes import ChannelExtremes
 from onnxq.graph import Model, attribute, consumers, is_constant, producer, replace_input
 from onnxq.passes._scope import Scope
-from onnxq.passes.equalize._ends import CONVOLUTIONS, Array, Reader, spread_columns
+from onnxq.passes.equalize._ends import Array, Reader, spread_columns
 from onnxq.passes.equalize._few import LEAST_VALUES, values_of
 from onnxq.passes.equalize._measure import SAMPLES, Measured, measured
 from onnxq.passes.equalize._migrate import search
@@ -24,30 +24,28 @@ from onnxq.threads import cores, in_order
 
 @dataclass(frozen=True, kw_only=True)
 class EqualizeEntries(Pass):
-    """Even out the channels of float tensors where they become integers.
+    """Even out the channels of float tensors that products of matrices read on integers.
 
     What it does
         Puts a product with a factor a > 0 for each channel between a float tensor that is about to
-        be quantized and the layers that read it, whose weights are divided by a. How far to go is
-        tried, tensor by tensor, on samples: what counts is the noise behind the layers that read,
-        inputs and weights rounded as planned. In front of convolutions the product costs no node of
-        its own: 'scale-on-entry' puts the factor into the scale of QuantizeLinear.
+        be quantized and the MatMul and Gemm that read it, whose weights are divided by a. How far
+        to go is tried, tensor by tensor, on samples: what counts is the noise behind the layers
+        that read, inputs and weights rounded as planned.
 
     Why
-        What float operators hand on, such as gates by channel, LayerNorm-like chains or HardSwish,
-        may have channels a hundred times larger than others, and equalization across layers cannot
-        pass through them: a part of the weights then multiplies nothing but codes of a few steps,
-        or the weights that matter have few.
+        What a Gelu hands on has channels a hundred times larger than others, and no factor passes
+        through a Gelu, nor is there a gain to put it into. One multiplication for each value read
+        is little beside the product of matrices.
 
     Example
-        ``HardSwish → Conv(w)`` becomes ``HardSwish → Mul(a) → Conv(w / a)``.
+        ``Gelu → MatMul(w)`` becomes ``Gelu → Mul(a) → MatMul(w / a)``.
 
     When it declines
-        Something on integers reads the tensor that is no Conv, ConvTranspose or Gemm with stored
-        weights; grids were chosen in training; other runtimes than ONNX Runtime, which has the
-        scale by channel; samples have too few values of a channel, as behind a global pooling; or
-        the noise on samples held out does not go down by three tenths: the
-        reason has both numbers.
+        Something on integers reads the tensor that is no MatMul or Gemm with a stored matrix (a
+        convolution: 'equalize-cross-layer' is for these, and where it does not reach, factors
+        found on samples made as many networks worse as better); grids were chosen in training;
+        other runtimes than ONNX Runtime; samples have too few values of a channel; or the noise on
+        samples held out does not go down by three tenths: the reason has both numbers.
 
     Numerics
         The same function up to rounding in float32. Factors and their reciprocals are at most
@@ -55,7 +53,7 @@ class EqualizeEntries(Pass):
 
     Source
         Xiao et al. 2022, "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large
-        Language Models", section 4; the place, in the scale of QuantizeLinear, is this pass's own.
+        Language Models", section 4; the product where there is no gain is this pass's own.
 
     Attributes:
         cap: the largest factor, at least 1.
@@ -112,7 +110,7 @@ class EqualizeEntries(Pass):
 
 _WORTH = 0.7
 """What the noise has to fall to, as a share of what it was."""
-_READERS = (*CONVOLUTIONS, "Gemm", "MatMul")
+_READERS = ("Gemm", "MatMul")
 
 
 def _entries(model: Model, ctx: Context) -> Iterator[tuple[str, list[gs.Node]]]:
@@ -128,11 +126,10 @@ def _entries(model: Model, ctx: Context) -> Iterator[tuple[str, list[gs.Node]]]:
         planned = [(n, i) for n, i in consumers(tensor) if n.name in plan.nodes]
         uses = [(n, i) for n, i in planned if i in plan.nodes[n.name].inputs]
         odd = [n for n, i in uses if i != 0 or n.op not in _READERS or not _stored(n)]
-        kinds = {n.op in CONVOLUTIONS for n, _ in uses}
         if odd:
             ctx.decline(uses[0][0], f"'{odd[0].name}' ({odd[0].op}) reads '{name}' on integers too")
-        elif len(kinds) == 1:
-            seen = SAMPLES * values_of(tensor, 1 if kinds == {True} else -1, ctx)
+        elif uses:
+            seen = SAMPLES * values_of(tensor, -1, ctx)
             if seen < LEAST_VALUES:
                 ctx.decline(uses[0][0], f"{seen} values of each channel tell too little")
                 continue
@@ -140,47 +137,39 @@ def _entries(model: Model, ctx: Context) -> Iterator[tuple[str, list[gs.Node]]]:
 
 
 def _stored(node: gs.Node) -> bool:
-    matrix = node.op in CONVOLUTIONS or len(node.inputs[1].shape or ()) == 2
-    return is_constant(node.inputs[1]) and matrix and not attribute(node, "transA", 0)
+    matrix = is_constant(node.inputs[1]) and len(node.inputs[1].shape) == 2
+    return matrix and not attribute(node, "transA", 0)
 
 
 def _covered(layers: Mapping[int, Measured], model: Model, ctx: Context) -> Mapping[int, Measured]:
-    """*layers*, the ranges of MatMul and Gemm covering all rows: outliers are in few of them."""
-    wanted = {
-        layer.node.inputs[0].name: ChannelExtremes((ctx.rank(layer.node.inputs[0]) or 2) - 1)
-        for layer in layers.values()
-        if layer.node.op not in CONVOLUTIONS
-    }
+    """*layers*, their ranges covering all rows: outliers are in few of them."""
+    inputs = {layer.node.inputs[0].name: layer.node.inputs[0] for layer in layers.values()}
+    wanted = {n: ChannelExtremes((ctx.rank(t) or 2) - 1) for n, t in inputs.items()}
     if not wanted:
         return layers
     found = ctx.observe_apart(model, {name: (o,) for name, o in wanted.items()}, SAMPLES)
     result = dict(layers)
     for key, layer in layers.items():
         name = layer.node.inputs[0].name
-        if name in wanted:
-            seen = found.get(name, wanted[name])
-            low, high = (np.nan_to_num(v.astype(np.float64)) for v in (seen.low, seen.high))
-            if low.size == layer.channels:
-                result[key] = replace(layer, extremes=(low, high))
+        seen = found.get(name, wanted[name])
+        low, high = (np.nan_to_num(v.astype(np.float64)) for v in (seen.low, seen.high))
+        if low.size == layer.channels:
+            result[key] = replace(layer, extremes=(low, high))
     return result
 
 
 def _put(scope: Scope, name: str, readers: list[gs.Node], a: Array, ctx: Context) -> None:
     """Let *readers* read the tensor *name* times *a*, and divide their weights."""
     x, model = readers[0].inputs[0], scope.model
-    if readers[0].op in CONVOLUTIONS:
-        shape = (1, -1, *[1] * (len(readers[0].inputs[1].shape) - 2))
-    else:  # along the last axis, where a scale for each channel would be slower than a product
-        shape = (-1,)
-    k = gs.Constant(model.unique_name(f"{name}__even"), a.reshape(shape).astype(np.float32))
+    k = gs.Constant(model.unique_name(f"{name}__even"), a.astype(np.float32))
     even = gs.Variable(model.unique_name(f"{name}__evened"), x.dtype, x.shape)
     product = model.unique_name(f"{name}__even")
     scope.insert(readers[0], "Mul", [x, k], [even], name=product)
     if name in ctx.facts:
         ctx.facts[even.name] = ctx.facts[name]
-    along = 1 if readers[0].op in CONVOLUTIONS else (ctx.rank(x) or 2) - 1
-    note_scaled(model, {even.name: a if along == 1 else a.reshape(*[1] * along, -1)})
-    ctx.plan.excluded[product] = "it becomes part of the scale of QuantizeLinear"
+    axis = (ctx.rank(x) or 2) - 1
+    note_scaled(model, {even.name: a if axis == 1 else a.reshape(*[1] * axis, -1)})
+    ctx.plan.excluded[product] = "it evens out what integers read"
     ctx.added.add(product)
     for node in readers:
         replace_input(node, 0, even)

@@ -22,7 +22,7 @@ WEIGHTS = {
 DATA = [{"x": RNG.normal(size=(1, C, 16, 16)).astype(np.float32)} for _ in range(16)]
 PLAN = 'name-nodes,measure-shapes,exclude-nodes{patterns=["dw"]},plan-kernels'
 QUANTIZE = "choose-ranges,quantize-weights,quantize-biases,insert-qdq"
-EMIT = f"{QUANTIZE},hold-gates,scale-on-entry"
+EMIT = f"{QUANTIZE},hold-gates"
 
 
 def noise(given: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> float:
