@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.calibrate.channel_extremes import ChannelExtremes
+from onnxq.calibrate.channel_extremes import ChannelExtremes, ChannelExtremesState
 from onnxq.graph import Model, constant_value, consumers, is_constant, replace_input
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import Array, spread_outputs
-from onnxq.passes.equalize._factors import live
+from onnxq.passes.equalize._factors import DEAD
 from onnxq.passes.equalize._few import LEAST_VALUES, values_of
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
@@ -27,10 +27,10 @@ class EqualizeExits(Pass):
 
     What it does
         Where nothing but float operators reads the result y of an integer layer, scales its
-        channels by factors a ≥ 1 that even out their ranges, in the weights and the bias of the
-        layer, and puts a product with 1 / a behind it. Channels then have a step each, for the
-        product costs no node: DequantizeLinear takes it into its scale (see 'hold-gates'). Weights
-        have a scale for each output channel in any case.
+        channels by the largest factors a ≥ 1 that leave the range of the tensor as it is, in the
+        weights and the bias of the layer, and puts a product with 1 / a behind it. Channels then
+        have a step each, for the product costs no node: DequantizeLinear takes it into its scale
+        (see 'hold-gates'). Weights have a scale for each output channel in any case.
 
     Why
         A tensor has one step, which its widest channel sets. Layers behind that multiply narrow
@@ -57,7 +57,7 @@ class EqualizeExits(Pass):
 
     Attributes:
         cap: the largest factor, at least 1.
-        ratio: the least ratio of the widest channel to the median one.
+        ratio: the least median factor.
         samples: how many samples ranges are measured on.
     """
 
@@ -67,7 +67,7 @@ class EqualizeExits(Pass):
     needs_samples: ClassVar[bool] = True
 
     cap: float = 256.0
-    ratio: float = 2.0
+    ratio: float = 1.25
     samples: int = 24
 
     def run(self, model: Model, ctx: Context) -> None:
@@ -84,16 +84,32 @@ class EqualizeExits(Pass):
             state = found.get(tensor.name, ChannelExtremes())
             spec = ctx.plan.tensors[tensor.name]
             gated = isinstance(spec, QuantSpec) and spec.through == "silu"
-            ranges = live(state.low, state.high) if gated else state.magnitude
-            alive = ranges[ranges > 0]
-            if not alive.size or alive.max() < self.ratio * np.median(alive):
+            a = _factors(state, self.cap, gated=gated)
+            if not a.size or np.median(a) < self.ratio:
                 ctx.decline(node, f"the ranges of its channels are within {self.ratio:g}:1")
                 continue
-            a = np.where(ranges > 0, alive.max() / np.maximum(ranges, np.finfo(np.float32).tiny), 1)
-            _put(scope, node, tensor, np.minimum(a, self.cap), ctx)
+            _put(scope, node, tensor, a, ctx)
             changed = True
         if changed:
             plan_kernels(model, ctx)
+
+
+def _factors(state: ChannelExtremesState, cap: float, *, gated: bool) -> Array:
+    """The largest factors that leave the range of the tensor as it is, [channels].
+
+    Both ends of each channel stay within those of the widest channels: were a channel of negative
+    values stretched as far as the largest positive one, the step of all would become coarser.
+    """
+    low = np.maximum(-np.nan_to_num(state.low.astype(np.float64)), 0.0)
+    high = np.maximum(np.nan_to_num(state.high.astype(np.float64)), 0.0)
+    if gated:
+        low = np.minimum(low, DEAD)
+    if not low.size:
+        return low
+    tiny = np.finfo(np.float32).tiny
+    room = [np.where(v > 0, v.max() / np.maximum(v, tiny), np.inf) for v in (low, high)]
+    a = np.minimum(*room)
+    return np.asarray(np.where(np.isfinite(a), np.clip(a, 1.0, cap), 1.0))
 
 
 def _exits(model: Model, ctx: Context, samples: int) -> Iterator[tuple[gs.Node, gs.Tensor]]:
