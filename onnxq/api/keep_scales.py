@@ -28,8 +28,7 @@ from onnxq.quant import INT8, UINT8, Fixed, QParams, QuantSpec, Shared
 
 _LEFT = frozenset({
     "equalize-entries", "equalize-exits", "keep-gated-depthwise", "keep-output-layers",
-    "keep-wide-joins", "mix-weight-bits",
-    "re-estimate-batchnorm", "widen-small-weights",
+    "keep-wide-joins", "mix-weight-bits", "re-estimate-batchnorm", "widen-small-weights",
 })  # fmt: skip
 """Passes that choose formats anew, or what stays in float, by what rounding costs."""
 _CORRECT = frozenset({

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from onnxq.calibrate.channel_extremes import ChannelExtremesState
 from onnxq.passes.equalize._balance import rounded_down
 from onnxq.passes.equalize._blocks import Block
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._ends import LINEAR, Array
-from onnxq.passes.equalize._measure import Measured, measured
+from onnxq.passes.equalize._measure import Measured, covered, measured
 from onnxq.pipeline import Context
 from onnxq.quant import PerAxis
 from onnxq.threads import cores, in_order
@@ -78,15 +78,9 @@ class Layers:
             nodes += [s.node for block in chosen for s in block.sources if s.node.op in LINEAR]
         self._layers = dict(measured(nodes, channels.model, ctx))
 
-    def cover(self, extremes: Mapping[str, tuple[Array, Array]]) -> None:
-        """Let the ranges of the inputs of MatMul and Gemm cover *extremes*, by name of the tensor.
-
-        Smallest and largest value of each channel.
-        """
-        for key, layer in self._layers.items():
-            found = extremes.get(layer.node.inputs[0].name)
-            if found is not None and found[0].size == layer.channels:
-                self._layers[key] = replace(layer, extremes=found)
+    def cover(self, states: Mapping[str, ChannelExtremesState]) -> None:
+        """Let the ranges of the inputs of MatMul and Gemm cover *states*, by name of the tensor."""
+        self._layers = covered(self._layers, states)
 
     def of(self, block: Block, *, written: bool = True) -> list[Measured]:
         """The layers that read *block* and, where *written*, those that write it."""

@@ -12,7 +12,7 @@ where g_o says how much of an error in output o arrives behind the layers that r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.calibrate.channel_extremes import ChannelExtremesState
 from onnxq.calibrate.observer import gathered
 from onnxq.calibrate.patch_samples import PatchSamples
 from onnxq.graph import Model, constant_value
@@ -241,6 +242,22 @@ def measured(nodes: Iterable[gs.Node], model: Model, ctx: Context) -> Mapping[in
             chosen = np.linspace(0, outputs - 1, _OUTPUTS).astype(np.int64)
             gains = gains[chosen]
         result[key] = Measured(node, fitted, kept, activation_spec(ctx), weights, gains, chosen)
+    return result
+
+
+def covered(
+    layers: Mapping[int, Measured], states: Mapping[str, ChannelExtremesState]
+) -> dict[int, Measured]:
+    """*layers*, their ranges covering the channel extremes *states*, by name of what is read.
+
+    Patches are few: an outlier may lie in none of them.
+    """
+    result = dict(layers)
+    for key, layer in layers.items():
+        state = states.get(layer.node.inputs[0].name)
+        if state is not None and state.low.size == layer.channels:
+            low, high = (np.nan_to_num(v.astype(np.float64)) for v in (state.low, state.high))
+            result[key] = replace(layer, extremes=(low, high))
     return result
 
 

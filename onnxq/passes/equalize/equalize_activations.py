@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxq.calibrate.channel_extremes import ChannelExtremes
 from onnxq.calibrate.observer import AnyObserver
@@ -111,7 +110,7 @@ class EqualizeActivations(Pass):
     def _migrate(self, channels: Channels, open_: list[Block], a: Array, ctx: Context) -> None:
         layers = Layers(channels, open_, ctx)
         seen = {n: ctx.statistics.get(n, o) for n, o in _observed(open_, ctx).items()}
-        layers.cover({n: (_finite(s.low), _finite(s.high)) for n, s in seen.items()})
+        layers.cover(seen)
         for block in open_:
             chosen, strength = migrate(block, layers, a, self.cap)
             whole = a.copy()
@@ -143,10 +142,6 @@ def _observed(open_: list[Block], ctx: Context) -> dict[str, ChannelExtremes]:
     """By tensor that the layers of *open_* read, what is measured of its last axis."""
     tensors = [r.node.inputs[0] for block in open_ for r in block.readers]
     return {t.name: ChannelExtremes((ctx.rank(t) or 1) - 1) for t in tensors}
-
-
-def _finite(values: NDArray[np.float32]) -> Array:
-    return np.nan_to_num(values.astype(np.float64))
 
 
 _WORTH = 0.98

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.calibrate.channel_extremes import ChannelExtremes
+from onnxq.calibrate.channel_extremes import ChannelExtremes, ChannelExtremesState
 from onnxq.graph import Model, attribute, consumers, is_constant, producer, replace_input
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import Array, Reader, spread_columns
-from onnxq.passes.equalize._few import LEAST_VALUES, values_of
-from onnxq.passes.equalize._measure import SAMPLES, Measured, measured
+from onnxq.passes.equalize._measure import SAMPLES, Measured, covered, measured
 from onnxq.passes.equalize._migrate import search
+from onnxq.passes.plan._borders import LEAST_VALUES, may_scale, values_of
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
 from onnxq.pipeline.scaled import note_scaled
@@ -68,14 +68,11 @@ class EqualizeEntries(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors tensor by tensor, then put products in and divide weights."""
-        if not ctx.target.rounds_float_weights or ctx.measure is None:
-            return
-        if ctx.estimated or ctx.statistics_only or ctx.trained.activations or ctx.trained.weights:
+        if not may_scale(ctx):
             return
         entries = dict(_entries(model, ctx))
-        layers = _covered(
-            measured([n for nodes in entries.values() for n in nodes], model, ctx), model, ctx
-        )
+        layers = measured([n for nodes in entries.values() for n in nodes], model, ctx)
+        layers = covered(layers, _extremes(entries, model, ctx))
         found = {
             name: [layers[id(n)] for n in nodes]
             for name, nodes in entries.items()
@@ -141,21 +138,16 @@ def _stored(node: gs.Node) -> bool:
     return matrix and not attribute(node, "transA", 0)
 
 
-def _covered(layers: Mapping[int, Measured], model: Model, ctx: Context) -> Mapping[int, Measured]:
-    """*layers*, their ranges covering all rows: outliers are in few of them."""
-    inputs = {layer.node.inputs[0].name: layer.node.inputs[0] for layer in layers.values()}
-    wanted = {n: ChannelExtremes((ctx.rank(t) or 2) - 1) for n, t in inputs.items()}
+def _extremes(
+    names: Mapping[str, object], model: Model, ctx: Context
+) -> dict[str, ChannelExtremesState]:
+    """Smallest and largest value of each channel, along the last axis, of the tensors *names*."""
+    tensors = model.tensors()
+    wanted = {n: ChannelExtremes((ctx.rank(tensors[n]) or 2) - 1) for n in names}
     if not wanted:
-        return layers
-    found = ctx.observe_apart(model, {name: (o,) for name, o in wanted.items()}, SAMPLES)
-    result = dict(layers)
-    for key, layer in layers.items():
-        name = layer.node.inputs[0].name
-        seen = found.get(name, wanted[name])
-        low, high = (np.nan_to_num(v.astype(np.float64)) for v in (seen.low, seen.high))
-        if low.size == layer.channels:
-            result[key] = replace(layer, extremes=(low, high))
-    return result
+        return {}
+    found = ctx.observe_apart(model, {n: (o,) for n, o in wanted.items()}, SAMPLES)
+    return {n: found.get(n, o) for n, o in wanted.items()}
 
 
 def _put(scope: Scope, name: str, readers: list[gs.Node], a: Array, ctx: Context) -> None:

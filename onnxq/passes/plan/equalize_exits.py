@@ -14,7 +14,7 @@ from onnxq.graph import Model, constant_value, consumers, is_constant, replace_i
 from onnxq.passes._scope import Scope
 from onnxq.passes.equalize._ends import Array, spread_outputs
 from onnxq.passes.equalize._factors import DEAD
-from onnxq.passes.equalize._few import LEAST_VALUES, values_of
+from onnxq.passes.plan._borders import LEAST_VALUES, may_scale, values_of
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.pipeline.kernel_plan import plan_kernels
 from onnxq.pipeline.scaled import note_scaled
@@ -72,9 +72,7 @@ class EqualizeExits(Pass):
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors tensor by tensor, scale layers and put products in."""
-        if not ctx.target.rounds_float_weights or ctx.measure is None or ctx.estimated:
-            return
-        if ctx.statistics_only or ctx.trained.activations or ctx.trained.weights:
+        if not may_scale(ctx):
             return
         exits = list(_exits(model, ctx, self.samples))
         wanted = {t.name: (ChannelExtremes(),) for _, t in exits}
