@@ -20,24 +20,27 @@ class PatchSamples:
     """A few patches of each sample.
 
     Of two tensors of one shape the same places are taken. Memory grows with the number of samples:
-    4 · groups · most · K bytes each. It is for runs over a few samples
-    (``Context.observe_apart``).
+    4 · groups · most · K bytes each. It is for a few samples: the *first* of them, or those of a
+    short run (``Context.observe_apart``).
 
     Attributes:
         reads: which values belong to a patch.
         most: most patches of one sample.
         finite: whether patches with values that are not finite are left out; where those of two
             tensors belong together, they must not be.
+        first: of how many samples at most, those that come first; None for all of a run.
     """
 
     reads: Reads
     most: int = 16
     finite: bool = True
+    first: int | None = None
 
     @property
     def key(self) -> str:
         """Name of the measurement."""
-        return f"patch-samples{{reads={self.reads},most={self.most},finite={self.finite}}}"
+        options = f"reads={self.reads},most={self.most},finite={self.finite},first={self.first}"
+        return f"patch-samples{{{options}}}"
 
     @property
     def passing(self) -> bool:
@@ -65,7 +68,12 @@ class PatchSamples:
 
     def join(self, state: Patches, found: Sequence[tuple[int, NDArray[np.float32]]]) -> Patches:
         """*state* with what ``look`` found in some samples."""
-        return self.merge(state, tuple(found))
+        end = self.first
+        return self.merge(state, tuple(one for one in found if end is None or one[0] < end))
+
+    def enough(self, state: Patches, samples: int) -> bool:
+        """Whether *state*, after *samples* samples, has all that are asked for."""
+        return self.first is not None and samples >= self.first
 
     def merge(self, a: Patches, b: Patches) -> Patches:
         """Both."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
@@ -37,6 +37,14 @@ class Statistics:
             for t, observers in wanted.items()
         }
         return {t: o for t, o in left.items() if o}
+
+    def without(self, wanted: Mapping[str, tuple[AnyObserver, ...]]) -> Statistics:
+        """All but what is *wanted*, which nothing needs any more."""
+        states = {
+            t: {o: s for o, s in found.items() if o not in wanted.get(t, ())}
+            for t, found in self.states.items()
+        }
+        return replace(self, states={t: s for t, s in states.items() if s})
 
     def merge(self, other: Statistics) -> Statistics:
         """Both, joined observer by observer (samples are those of the larger)."""

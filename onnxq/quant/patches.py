@@ -123,5 +123,5 @@ Reads = Window | Columns
 def finite_patches(reads: Reads, x: NDArray[Any], most: int) -> NDArray[np.float32]:
     """At most *most* patches of *x*, float32 [groups, patches, K], but those with NaN or Inf."""
     found = np.asarray(reads.patches(np.asarray(x, np.float32), most))
-    whole = np.isfinite(found).all(axis=(0, 2))
-    return found if whole.all() else found[:, whole]
+    finite = np.isfinite(found)
+    return found if finite.all() else found[:, finite.all(axis=(0, 2))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,17 @@ def rows_of(node: gs.Node, values: NDArray[Any] | None = None) -> NDArray[Any]:
     if node.op != "Conv" and not _turned(node):
         values = values.T
     return np.ascontiguousarray(values).reshape(*values.shape[:2], -1)
+
+
+def rows_shape(node: gs.Node) -> tuple[int, int, int]:
+    """The shape that ``rows_of`` gives the weight of *node*."""
+    first, second, *window = (int(n) for n in node.inputs[1].shape)
+    if node.op == "ConvTranspose":
+        groups = groups_of(node)
+        first, second = groups * second, first // groups
+    elif node.op != "Conv" and not _turned(node):
+        first, second = second, first
+    return first, second, math.prod(window)
 
 
 def output_axis(node: gs.Node) -> int:

@@ -30,6 +30,7 @@ from onnxq.passes.equalize._ends import (
     groups_of,
     output_axis,
     rows_of,
+    rows_shape,
     spread_columns,
     spread_outputs,
 )
@@ -128,7 +129,7 @@ class Measured:
     @property
     def channels(self) -> int:
         """How many channels it reads."""
-        return int(rows_of(self.node).shape[1]) * groups_of(self.node)
+        return rows_shape(self.node)[1] * groups_of(self.node)
 
     def _columns(self, a: Array) -> Patches:
         """*a* [channels] as [groups, 1, K]."""
@@ -205,19 +206,36 @@ def rows_in_patch_order(node: gs.Node, weight: Patches) -> Patches:
     return rows.swapaxes(1, 2).reshape(groups, -1, rows.shape[1] * rows.shape[2])
 
 
-def measured(nodes: Iterable[gs.Node], model: Model, ctx: Context) -> Mapping[int, Measured]:
+def samples_of(nodes: Iterable[gs.Node]) -> dict[int, PatchSamples]:
+    """By node id, what is measured of the inputs of the layers *nodes*."""
+    layers = {id(node): node for node in nodes}
+    shapes = [(groups_of(node), *rows_shape(node)) for node in layers.values()]
+    columns = sum(groups * channels * window for groups, _, channels, window in shapes)
+    most = int(np.clip(_VALUES // max(columns * SAMPLES, 1), _LEAST, _MOST))
+    return {k: PatchSamples(reads_of(n), most, first=SAMPLES) for k, n in layers.items()}
+
+
+def measured(
+    nodes: Iterable[gs.Node],
+    model: Model,
+    ctx: Context,
+    observers: Mapping[int, PatchSamples] | None = None,
+) -> Mapping[int, Measured]:
     """By node id, the layers *nodes* with patches of the first samples.
 
-    Layers that read nothing finite are left out.
+    What of them is not yet measured with *observers*, by node id (None: those of ``samples_of``),
+    is measured in a run of its own. Layers that read nothing finite are left out.
     """
     layers = {id(node): node for node in nodes}
-    columns = sum(rows_of(node)[0].size * groups_of(node) for node in layers.values())
-    most = int(np.clip(_VALUES // max(columns * SAMPLES, 1), _LEAST, _MOST))
-    wanted = gathered((n.inputs[0].name, PatchSamples(reads_of(n), most)) for n in layers.values())
-    found = ctx.observe_apart(model, wanted, SAMPLES) if wanted else ctx.statistics
+    if observers is None:
+        observers = samples_of(layers.values())
+    wanted = gathered((n.inputs[0].name, observers[k]) for k, n in layers.items())
+    found, missing = ctx.statistics, ctx.statistics.missing(wanted)
+    if missing:
+        found = found.merge(ctx.observe_apart(model, missing, SAMPLES))
     result = {}
     for key, node in layers.items():
-        state = found.get(node.inputs[0].name, PatchSamples(reads_of(node), most))
+        state = found.get(node.inputs[0].name, observers[key])
         parts = [
             [p for sample, p in state if (sample % _FOLD == _FOLD - 1) is held]
             for held in (False, True)
@@ -229,12 +247,12 @@ def measured(nodes: Iterable[gs.Node], model: Model, ctx: Context) -> Mapping[in
         rule = ctx.target.rules.get(node.op)
         whole = rule is not None and why_not(node, rule, model, ctx) is None
         weights = weight_spec(node, rule, ctx) if whole and rule is not None else None
-        outputs = _outputs(node)
+        outputs, _, window = rows_shape(node)
         gains = reading_gains(node.outputs[0], outputs)
         if gains is None or not gains.any():
             gains = np.ones(outputs)
         if node.op == "ConvTranspose":
-            gains = np.repeat(gains, rows_of(node).shape[2])
+            gains = np.repeat(gains, window)
         chosen = None
         by_row = weights is not None and isinstance(weights.granularity, PerAxis)
         alone = groups_of(node) == 1 and node.op != "ConvTranspose"
@@ -259,7 +277,3 @@ def covered(
             low, high = (np.nan_to_num(v.astype(np.float64)) for v in (state.low, state.high))
             result[key] = replace(layer, extremes=(low, high))
     return result
-
-
-def _outputs(node: gs.Node) -> int:
-    return int(rows_of(node).shape[0])

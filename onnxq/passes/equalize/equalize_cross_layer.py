@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from onnxq.calibrate.observer import AnyObserver
+from onnxq.calibrate.observer import AnyObserver, gathered
 from onnxq.calibrate.parted_extremes import PartedExtremes
 from onnxq.graph import Model
 from onnxq.passes.equalize._balance import Array, Reading, balance
 from onnxq.passes.equalize._blocks import Block, apply, blocks
 from onnxq.passes.equalize._channels import LAST, Channels
 from onnxq.passes.equalize._ends import Reader, rows_of
-from onnxq.passes.equalize._guard import by_channel, settle
+from onnxq.passes.equalize._guard import by_channel, patches, settle
 from onnxq.passes.equalize._tensor_layers import choose, inputs
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant import number_format
@@ -75,13 +75,14 @@ class EqualizeCrossLayer(Pass):
     cap: float = 64.0
 
     def wants(self, model: Model, ctx: Context) -> Mapping[str, tuple[AnyObserver, ...]]:
-        """Channel extremes of what would be scaled."""
+        """Channel extremes of what would be scaled, and patches of what reads it."""
         channels = Channels.find(model, ctx, clips=True)
-        wanted = [b for b in blocks(channels, gated=False) if b.linear and not b.reason]
-        names = {r.tensor.name: r.axis for block in wanted for r in block.rounded}
+        open_ = [b for b in blocks(channels, gated=False) if b.linear and not b.reason]
+        names = {r.tensor.name: r.axis for block in open_ for r in block.rounded}
         if not by_channel(ctx):
-            names |= inputs(channels, wanted)
-        return {name: (PartedExtremes(axis),) for name, axis in sorted(names.items())}
+            names |= inputs(channels, open_)
+        extremes = [(name, PartedExtremes(axis)) for name, axis in sorted(names.items())]
+        return gathered([*extremes, *patches(open_, ctx)])
 
     def run(self, model: Model, ctx: Context) -> None:
         """Choose factors block by block, then scale sources and readers."""
@@ -106,7 +107,7 @@ class EqualizeCrossLayer(Pass):
             if reason:
                 for source in block.sources:
                     ctx.decline(source.node, reason)
-        self._keep(channels, [b for b in found if (a[b.members] != 1).any()], a, ctx)
+        self._keep(channels, [b for b in found if not b.reason], a, ctx)
         if (a > 1).any():
             apply(channels, a)
 
@@ -136,18 +137,20 @@ class EqualizeCrossLayer(Pass):
             if left[number] > 0.95:
                 for source in block.sources:
                     ctx.decline(source.node, "the noise predicted would not go down")
-        self._keep(channels, [b for b in found if (a[b.members] != 1).any()], a, ctx)
+        self._keep(channels, found, a, ctx)
         if (a != 1).any():
             apply(channels, a)
 
-    def _keep(self, channels: Channels, chosen: list[Block], a: Array, ctx: Context) -> None:
-        """Fit the factors *a* of the blocks *chosen* to samples; decline where they do not pay."""
-        for block, before, after in settle(channels, chosen, a, ctx):
+    def _keep(self, channels: Channels, open_: list[Block], a: Array, ctx: Context) -> None:
+        """Fit the factors *a* of the blocks *open_* to samples; decline where they do not pay."""
+        chosen = [b for b in open_ if (a[b.members] != 1).any()]
+        for block, before, after in settle(channels, chosen, a, ctx, open_):
             reason = (
                 f"noise to signal of the layers around it was {before:.3g} and would be {after:.3g}"
             )
             for source in block.sources:
                 ctx.decline(source.node, reason)
+        ctx.statistics = ctx.statistics.without(gathered(patches(open_, ctx)))
 
     def _ceilings(self, channels: Channels, block: Block, ctx: Context, highest: Array) -> None:
         """Lower *highest* [variables] to what the clips that *block* goes through leave."""

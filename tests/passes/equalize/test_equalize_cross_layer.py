@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - graphs read best with a node on one line
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +10,18 @@ import pytest
 from onnx import numpy_helper
 
 from onnxq.calibrate.channel_extremes import ChannelExtremesState
+from onnxq.calibrate.driver import calibrate
+from onnxq.calibrate.observer import AnyObserver
 from onnxq.calibrate.parted_extremes import PartedExtremes, PartedExtremesState
+from onnxq.calibrate.patch_samples import PatchSamples
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
 from onnxq.passes.equalize._balance import Reading, balance, noise
 from onnxq.passes.equalize.equalize_cross_layer import EqualizeCrossLayer
-from onnxq.pipeline import Context
+from onnxq.pipeline import Context, PassManager
 from onnxq.pipeline.scaled import scaled_tensors
 from onnxq.quant import PerAxis
+from onnxq.targets import get_target
 from tests.passes.golden import apply, check, context, outputs, parse
 from tests.passes.stages import run
 
@@ -149,6 +154,36 @@ def test_the_function_stays_and_the_error_falls() -> None:
         return float(np.square(errors).mean())
 
     assert lost("equalize-cross-layer,") < lost("") / 10
+
+
+@pytest.mark.parametrize("target", ["x86-vnni", "fpga-pow2"])
+def test_one_run_serves_the_factors_and_the_guard(target: str) -> None:
+    """And the patches that the guard saw are not kept."""
+    rng = np.random.default_rng(0)
+    size = np.geomspace(0.02, 2, 3).astype(np.float32)
+    weights = {
+        "w": rng.normal(0, 1, (3, 3, 1, 1)).astype(np.float32) * size[:, None, None, None],
+        "b": np.zeros(3, np.float32),
+        "v": rng.normal(0, 1, (3, 1, 3, 3)).astype(np.float32),
+    }
+    asked: list[int | None] = []
+    feeds = [{"x": rng.normal(0, 1, (1, 3, 6, 6)).astype(np.float32)} for _ in range(60)]
+
+    def measure(
+        model: Model | onnx.ModelProto,
+        wanted: Mapping[str, tuple[AnyObserver, ...]],
+        samples: int | None = None,
+    ) -> Statistics:
+        asked.append(samples)
+        return calibrate(model, wanted, feeds[:samples])
+
+    model = Model.load(onnx.shape_inference.infer_shapes(parse(BEFORE, weights)))
+    used = Context(target=get_target(target), measure=measure)
+    PassManager((PASS,)).run(model, used)
+    assert scaled_tensors(model)
+    assert asked == [None]
+    kept = {o for found in used.statistics.states.values() for o in found}
+    assert not any(isinstance(o, PatchSamples) for o in kept)
 
 
 def test_noise_is_that_of_the_formula() -> None:
