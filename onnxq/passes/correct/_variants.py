@@ -5,7 +5,7 @@ What rounding does is measured where the last integer layers write, as noise to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,13 @@ from onnxq.graph import Model
 from onnxq.pipeline import Context
 from onnxq.pipeline.macs import macs
 from onnxq.quant import QParams
+from onnxq.threads import in_order
 
 Variant = Mapping[str, QParams | NDArray[Any]]
 """By tensor, how it is rounded; or, of a constant, the values that it becomes."""
 _FOUND, _ONE, _LEAST = "onnxq_noise", "onnxq_one", "onnxq_least"
 _NODES, _BYTES = 3000, 1 << 27
-"""Most nodes, and bytes of weights they read, of the variants that run at once."""
+"""Most nodes, and bytes of weights they read, of the variants that are under way at once."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +98,25 @@ class Bench:
 
     def noise(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
         """Mean noise to signal over the ends, of each variant on the first *samples*."""
-        found: list[NDArray[np.float64]] = []
+        side = 2 if samples == 1 else 1  # samples run side by side; of one alone, variants do
+        batches = list(self._batches(variants, side))
+        found = list(in_order(lambda b: self._run(ctx, b, samples), batches, side))
+        return np.concatenate(found) if found else np.empty(0)
+
+    def _batches(self, variants: Sequence[Variant], side: int) -> Iterator[list[Variant]]:
+        """*variants* in order, as many at once as may run together where *side* batches do."""
         sizes = {i.name: len(i.raw_data) for i in self.proto.graph.initializer}
         batch: list[Variant] = []
         nodes = size = 0
         for variant in variants:
             own = self.behind([*variant])
             reads = sum(sizes.get(i, 0) for n in own for i in n.input)
-            if batch and (nodes + len(own) > _NODES or size + reads > _BYTES):
-                found.append(self._run(ctx, batch, samples))
+            if batch and (nodes + len(own) > _NODES // side or size + reads > _BYTES // side):
+                yield batch
                 batch, nodes, size = [], 0, 0
             batch, nodes, size = [*batch, variant], nodes + len(own), size + reads
         if batch:
-            found.append(self._run(ctx, batch, samples))
-        return np.concatenate(found) if found else np.empty(0)
+            yield batch
 
     def _run(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
         joined = onnx.ModelProto()

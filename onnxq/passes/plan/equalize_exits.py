@@ -20,6 +20,9 @@ from onnxq.pipeline.kernel_plan import plan_kernels
 from onnxq.pipeline.scaled import note_scaled
 from onnxq.quant import PerAxis, QuantSpec
 
+_AVERAGED = 64
+"""Values whose average has hardly any of their rounding: its power is a 64th, 18 dB less."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EqualizeExits(Pass):
@@ -45,7 +48,8 @@ class EqualizeExits(Pass):
         kernel takes in has an end that is not 0; weights have one scale for all channels; grids
         were chosen in training; a factor for each channel is there already; samples have too few
         values of a channel, as behind a global pooling; ranges are within *ratio*; other runtimes
-        than ONNX Runtime.
+        than ONNX Runtime; a global average of 64 values or more is all that reads the result:
+        rounding averages out there.
 
     Numerics
         The same function up to rounding in float32. Factors are at most *cap*.
@@ -134,6 +138,10 @@ def _exits(model: Model, ctx: Context, samples: int) -> Iterator[tuple[gs.Node, 
             ctx.decline(node, f"its results end at {max(spec.limits):g}")
         elif any(_by_channel(n) for n, _ in users):
             ctx.decline(node, "a factor for each channel is there already")
+        elif all(n.op == "GlobalAveragePool" for n, _ in users) and (
+            (averaged := values_of(tensor, 1, ctx)) >= _AVERAGED
+        ):
+            ctx.decline(node, f"only averages of {averaged} values read it: rounding averages out")
         elif (seen := samples * values_of(tensor, 1, ctx)) < LEAST_VALUES:
             ctx.decline(node, f"{seen} values of each channel tell too little")
         else:

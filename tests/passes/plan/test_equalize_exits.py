@@ -50,9 +50,14 @@ def test_channels_have_steps_of_their_own() -> None:
         (("Tanh (a)", "Tanh (x)"), "openvino", None),
         (("[float2] r = Add (a, h)", "[float2] r = Conv (a, v)"), "x86", None),
         (("a = Conv (x, w, b)", "q = Conv (x, w, b)  a = Clip (q, low, high)"), "x86", "end at"),
+        (
+            ("h = Tanh (a)  [float2] r = Add (a, h)", "h = GlobalAveragePool (a) r = Add (x, h)"),
+            "x86",
+            "averages of 256",
+        ),
         (("r = Add (a, h)", "s = Mul (a, k)  r = Add (s, h)"), "x86", "there already"),
     ],
-    ids=["other runtime", "integers read it", "clip", "a factor"],
+    ids=["other runtime", "integers read it", "clip", "averages", "a factor"],
 )
 def test_declines(change: tuple[str, str], target: str, reason: str | None) -> None:
     more = "<float low = {-1}, float high = {6}, float[1,8,1,1] k, float[8,8,1,1] w,"
