@@ -21,12 +21,15 @@ from numpy.typing import NDArray
 from onnxq.errors import DataError, ModelFileError, UnsupportedModelError
 from onnxq.graph import Model
 from onnxq.graph.bodies import subgraphs
+from onnxq.graph.header import DEFAULT
 from onnxq.runtime.providers import Provider, resolve
 
 Feed = Mapping[str, NDArray[Any]]
 Source: TypeAlias = Model | onnx.ModelProto | bytes | str | PathLike[str]
 
 _FLOAT8 = (onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E5M2)
+#: Since then ONNX has them.
+_FLOAT8_OPSET = 19
 #: Protobuf cannot serialize more; a larger model goes to ONNX Runtime as a file.
 LARGEST_MESSAGE = (1 << 31) - (1 << 26)
 
@@ -179,6 +182,8 @@ class Session:
 def _holds_float8(model: Source) -> bool:
     """Whether *model*, where it is no file, has codes of float8 beside a QuantizeLinear."""
     if isinstance(model, onnx.ModelProto):
+        if all(o.version < _FLOAT8_OPSET for o in model.opset_import if o.domain in DEFAULT):
+            return False
         graphs = [model.graph, *_inner(model.graph)]
         stored = any(t.data_type in _FLOAT8 for g in graphs for t in g.initializer)
         return stored and any(n.op_type == "QuantizeLinear" for g in graphs for n in g.node)

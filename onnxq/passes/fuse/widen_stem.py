@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
@@ -208,6 +208,12 @@ def _insert(
     """Put *op* in front of the image that *node* reads."""
     made = gs.Variable(scope.model.unique_name(f"{node.name}__wide"), node.inputs[0].dtype)
     name = scope.model.unique_name(f"{node.name}__widen")
+    fact = ctx.facts.get(node.inputs[0].name)
+    if fact is not None and fact.shape is not None and len(fact.shape) == 4:
+        n, c, h, w = fact.shape
+        wide = (n, ctx.target.channel_block, h, w)
+        cells = (n, c and 4 * c, h and h // 2, w and w // 2)
+        ctx.facts[made.name] = replace(fact, shape=wide if op == "Pad" else cells)
     scope.insert(node, op, inputs, [made], attrs, name=name)
     ctx.added.add(name)
     replace_input(node, 0, made)

@@ -45,6 +45,20 @@ def test_small_kernels_read_a_channel_of_zeros() -> None:
     )
 
 
+@pytest.mark.parametrize("conv", ["Conv<strides=[2,2]>", "Conv<strides=[2,2],pads=[3,3,3,3]>"])
+def test_what_is_put_in_front_has_a_shape(conv: str) -> None:
+    """So that nothing needs to be measured again."""
+    kernel = 7 if "pads" in conv else 3
+    text = stem(conv, x="2,3,16,12", w=f"16,3,{kernel},{kernel}")
+    rng = np.random.default_rng(0)
+    data = [{"x": rng.normal(size=(2, 3, 16, 12)).astype(np.float32)}]
+    w = {"w": rng.normal(size=(16, 3, kernel, kernel)).astype(np.float32)}
+    model, ctx = run(text, "name-nodes,measure-shapes,widen-stem", weights=w, data=data)
+    named = next(n for n in model.nodes() if n.name == "stem").inputs[0].name
+    assert ctx.probe is not None
+    assert ctx.facts[named] == ctx.probe(model)[named]
+
+
 @pytest.mark.parametrize("kernel", [(7, 7), (6, 6), (5, 4)])
 @pytest.mark.parametrize("pads", [(3, 3, 3, 3), (2, 1, 2, 2), (0, 3, 1, 2)])
 @pytest.mark.parametrize("channels", [1, 3])
