@@ -55,7 +55,7 @@ class Histogram:
     """
 
     bins: int = 4096
-    values: int = 1 << 13
+    values: int = 1 << 14
     floors: tuple[float, ...] | None = None
     weights: tuple[int, ...] | None = None
 
