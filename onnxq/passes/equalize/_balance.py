@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,16 @@ class Reading:
         """*values* of the variables, shaped as ``where``; 1 for channels of other blocks."""
         return np.append(values, 1.0)[self.where]
 
+    @cached_property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which columns read channels of the block, shaped as ``where``."""
+        return self.where >= 0
+
+    @cached_property
+    def total(self) -> Array:
+        """The power of each column of ``where``, shaped as it."""
+        return self.power.sum(axis=0, keepdims=True) if len(self.where) == 1 else self.power
+
 
 def noise(ranges: Sequence[Array], readings: Sequence[Reading], a: Array) -> float:
     """N(a); *ranges* are those of each rounded tensor, [variables], 0 where it lacks one."""
@@ -58,12 +69,11 @@ def noise(ranges: Sequence[Array], readings: Sequence[Reading], a: Array) -> flo
     steps = sum(float((a * r).max(initial=0.0) / 255) ** 2 for r in ranges)
     total = 0.0
     for reading in readings:
-        inside = reading.where >= 0
-        factor = reading.taken(a)
-        total += steps * float((reading.power * (inside / factor**2)).sum())
+        factor, inside = reading.taken(a), reading.inside
+        total += steps * float((reading.total * inside / factor**2).sum())
         if reading.rows.shape[1] > 1:
             signal = (reading.taken(a * widest / PEAK) ** 2 * inside).sum(axis=1)
-            step = (reading.rows / factor).max(axis=1) / reading.largest
+            step = (reading.rows * (1 / factor)).max(axis=1) / reading.largest
             total += float((step**2 * signal).sum())
     return total
 

@@ -44,7 +44,10 @@ class Block:
 
     def has(self, ids: Ids) -> NDArray[np.bool_]:
         """Which of *ids* are of the block."""
-        return np.isin(self._root_of[ids], self.roots)
+        own = self._root_of[ids]
+        place = np.searchsorted(self.roots, own)
+        found: NDArray[np.bool_] = self.roots[np.minimum(place, self.roots.size - 1)] == own
+        return found
 
     @property
     def linear(self) -> bool:

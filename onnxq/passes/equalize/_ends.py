@@ -124,9 +124,10 @@ def spread_columns(node: gs.Node, factors: Array) -> Array:
     if node.op != "Conv":
         return factors.reshape((1, -1) if _turned(node) else (-1, *[1] * (rank - 1)))
     outputs, inputs = weight.shape[:2]
-    by_group = factors.reshape(-1, inputs)
-    rows = np.repeat(by_group, outputs // len(by_group), axis=0)
-    return rows.reshape([outputs, inputs] + [1] * (rank - 2))
+    rows = factors.reshape(-1, inputs)
+    if len(rows) > 1:
+        rows = np.repeat(rows, outputs // len(rows), axis=0)
+    return rows.reshape(*rows.shape, *[1] * (rank - 2))
 
 
 def spread_outputs(node: gs.Node, factors: Array) -> Array:

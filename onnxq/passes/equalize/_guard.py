@@ -46,22 +46,30 @@ def settle(
     layers = Layers(channels, chosen, ctx, among)
     # a row of a weight and its scale grow by the same factor: those who write have the same noise
     written = not by_channel(ctx)
-    for block in chosen:
-        if not layers.of(block, written=written):
-            continue
-        trials: list[Array] = []
+    fit = partial(_fit, layers=layers, a=a, written=written)
+    declined = list(in_order(fit, layers.apart(chosen, written=written), cores()))
+    found = {id(one[0]): one for some in declined for one in some}
+    yield from (found[id(block)] for block in chosen if id(block) in found)
+
+
+def _fit(
+    some: Sequence[Block], layers: Layers, a: Array, written: bool
+) -> list[tuple[Block, float, float]]:
+    """``settle`` for the blocks *some*, one after the other."""
+    declined = []
+    for block in some:
         noises: list[float] = []
-        for powers in (POWERS[:-1], POWERS[-1:]):
-            if noises and noises[-1] >= noises[-2]:
+        trials: list[Array] = []
+        for power in POWERS:
+            if power == POWERS[-1] and noises[-1] >= noises[-2]:
                 break
-            more = [_raised(a, block, power) for power in powers]
-            noise = partial(layers.noise, block, written=written)
-            noises += in_order(noise, more, cores())
-            trials += more
+            trials.append(_raised(a, block, power))
+            noises.append(layers.noise(block, trials[-1], written=written))
         best = int(np.argmin(noises))
         a[block.members] = trials[best][block.members]
         if POWERS[best] == 0:
-            yield block, noises[best], noises[-1]
+            declined.append((block, noises[best], noises[-1]))
+    return declined
 
 
 def _raised(a: Array, block: Block, power: float) -> Array:
@@ -117,6 +125,19 @@ class Layers:
         keys = [id(r.node) for r in block.readers]
         keys += [id(s.node) for s in block.sources if written]
         return [self._layers[key] for key in dict.fromkeys(keys) if key in self._layers]
+
+    def apart(self, chosen: Sequence[Block], *, written: bool) -> list[list[Block]]:
+        """Those of the blocks *chosen* with layers, cut into sets that have no layer in common."""
+        found: list[tuple[set[int], list[Block]]] = []
+        for block in chosen:
+            keys = {id(layer.node) for layer in self.of(block, written=written)}
+            if not keys:
+                continue
+            met = [one for one in found if one[0] & keys]
+            found = [one for one in found if not one[0] & keys]
+            blocks = [other for _, others in met for other in others]
+            found.append((keys.union(*(other for other, _ in met)), [*blocks, block]))
+        return [blocks for _, blocks in found]
 
     def noise(self, block: Block, a: Array, *, held: bool = False, written: bool = True) -> float:
         """Noise to signal under the factors *a* of what ``of`` gives, added up."""

@@ -11,7 +11,7 @@ where g_o says how much of an error in output o arrives behind the layers that r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -34,12 +34,12 @@ from onnxq.passes.equalize._ends import (
     spread_columns,
     spread_outputs,
 )
+from onnxq.passes.equalize._grids import best_grid, codes, parts_of
 from onnxq.pipeline import Context
 from onnxq.pipeline.eligibility import why_not
 from onnxq.pipeline.gains import reading_gains
 from onnxq.pipeline.kernel_plan import activation_spec, weight_spec
 from onnxq.quant import PerAxis, QuantSpec
-from onnxq.quant.affine import affine, codes_in_use
 from onnxq.quant.choose import weight_codes, weight_qparams
 
 Patches = NDArray[np.float32]
@@ -51,10 +51,6 @@ _OUTPUTS = 64
 """Output channels that are measured at most, where each has a scale of its own."""
 _FOLD = 4
 """One sample of so many is held out."""
-_CLIPS = (1.0, 0.8, 0.64, 0.5)
-"""Shares of the largest values that the range of an activation may end at."""
-_SEARCHED = 2
-"""One patch of so many tells which of them is best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +59,7 @@ class Measured:
 
     Attributes:
         node: the layer.
-        fitted, held: patches [groups, n, K], and those of other samples.
+        fitted, held: by sample, patches [groups, n, K], and those of other samples.
         activations: how its input is rounded.
         weights: how its weight is; None where it stays in float.
         gains: g, float64 [outputs].
@@ -73,8 +69,8 @@ class Measured:
     """
 
     node: gs.Node
-    fitted: Patches
-    held: Patches
+    fitted: Sequence[Patches]
+    held: Sequence[Patches]
     activations: QuantSpec
     weights: QuantSpec | None
     gains: Array
@@ -86,10 +82,19 @@ class Measured:
 
         Ranges are those of the fitted patches in any case.
         """
-        columns = np.float32(1) if a is None else self._columns(a)
-        error = self._rounded(held, columns) @ self._weights(a, b).swapaxes(1, 2)
-        error -= self._wanted[held]
-        return self._power(error) / self._signal[held]
+        x, wanted, signal = self._on_held if held else self._on_fitted
+        factor = np.float32(1) if a is None else self._by_input(a).astype(np.float32)
+        seen, reach, ends = self._on_fitted[0], self._reach, self._ends
+        scale, zero = best_grid(seen, factor, reach, ends, self.activations)
+        taken = np.broadcast_to(factor / scale, reach.shape)
+        weights = self._weights(a, b) / taken.swapaxes(1, 2)
+        error = np.empty_like(wanted)
+        for part in parts_of(x):
+            np.matmul(
+                weights[part], codes(x[part] * taken[part], zero, self.activations), error[part]
+            )
+        error -= wanted
+        return self._power(error) / signal
 
     @cached_property
     def _exact(self) -> Patches:
@@ -100,64 +105,56 @@ class Measured:
         return self._some(np.asarray(constant_value(self.node.inputs[1]), np.float32))
 
     @cached_property
-    def _wanted(self) -> list[Patches]:
-        return [x @ self._exact.swapaxes(1, 2) for x in (self.fitted, self.held)]
+    def _on_fitted(self) -> tuple[Patches, Patches, float]:
+        return self._case(self.fitted)
 
     @cached_property
-    def _signal(self) -> list[float]:
-        return [self._power(y) or 1.0 for y in self._wanted]
+    def _on_held(self) -> tuple[Patches, Patches, float]:
+        return self._case(self.held)
+
+    def _case(self, samples: Sequence[Patches]) -> tuple[Patches, Patches, float]:
+        """Of *samples*, the patches [groups, K, n], what the layer makes of them, its power."""
+        groups, _, columns = samples[0].shape
+        x = np.empty((groups, columns, sum(p.shape[1] for p in samples)), np.float32)
+        np.concatenate([p.swapaxes(1, 2) for p in samples], axis=2, out=x)
+        wanted = self._exact @ x
+        return x, wanted, self._power(wanted) or 1.0
 
     @cached_property
     def _reach(self) -> Patches:
-        """By input, what an error in it makes: Σ_o g_o w_o², [groups, 1, K]."""
+        """By input, what an error in it makes: Σ_o g_o w_o², [groups, K, 1]."""
         gains = self.gains.reshape(len(self._exact), -1, 1).astype(np.float32)
-        return np.asarray((np.square(self._exact) * gains).sum(axis=1, keepdims=True), np.float32)
+        return np.asarray((np.square(self._exact) * gains).sum(axis=1)[:, :, None], np.float32)
+
+    @cached_property
+    def _ends(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Smallest and largest value by input, [groups, K, 1]."""
+        if self.extremes is not None:
+            return self._by_input(self.extremes[0]), self._by_input(self.extremes[1])
+        x, _, _ = self._on_fitted
+        return x.min(axis=2, keepdims=True), x.max(axis=2, keepdims=True)
 
     def _power(self, y: Patches) -> float:
-        """Variance of *y* [groups, n, outputs], weighed by g and added up."""
-        return float(y.var(axis=1, dtype=np.float64).reshape(-1) @ self.gains)
+        """Variance of *y* [groups, outputs, n], weighed by g and added up."""
+        return float(y.var(axis=2, dtype=np.float64).reshape(-1) @ self.gains)
 
     def largest(self) -> Array:
         """Largest |x| of each channel, [channels]."""
-        if self.extremes is not None:
-            return np.maximum(np.abs(self.extremes[0]), np.abs(self.extremes[1]))
-        most = np.abs(self.fitted).max(axis=1, initial=0.0)
-        window = most.shape[1] * len(most) // self.channels
-        by_channel = most.reshape(len(most), window, -1).max(axis=1)
-        return np.asarray(by_channel.reshape(-1), np.float64)
+        low, high = self._ends
+        most = np.maximum(np.abs(low), np.abs(high))  # channels run fastest in a patch
+        by_group = most.reshape(len(most), -1, rows_shape(self.node)[1]).max(axis=1)
+        return np.asarray(by_group.reshape(-1), np.float64)
 
     @property
     def channels(self) -> int:
         """How many channels it reads."""
         return rows_shape(self.node)[1] * groups_of(self.node)
 
-    def _columns(self, a: Array) -> Patches:
-        """*a* [channels] as [groups, 1, K]."""
-        by_group = a.reshape(len(self.fitted), 1, -1).astype(np.float32)
-        return np.tile(by_group, (1, 1, self.fitted.shape[2] // by_group.shape[2]))
-
-    def _rounded(self, held: bool, columns: Patches | np.float32) -> Patches:
-        """The patches, times *columns*, rounded over the best range, and divided again."""
-        scaled = self.fitted * columns
-        low, high = (scaled, scaled) if self.extremes is None else self.extremes
-        if self.extremes is not None:
-            by_channel = np.reshape(columns, -1)
-            low, high = low * by_channel, high * by_channel
-        bounds = np.array([low.min(initial=0.0), high.max(initial=0.0)], np.float64)
-        reach = (self._reach / np.square(columns)).swapaxes(1, 2)
-        some = np.ascontiguousarray(scaled[:, ::_SEARCHED])
-        least, chosen = np.inf, affine(bounds[0], bounds[1], self.activations)
-        for clip in _CLIPS:
-            scale, zero = affine(bounds[0] * clip, bounds[1] * clip, self.activations)
-            error = nearest(some, scale, zero, self.activations)
-            error -= some
-            np.square(error, out=error)
-            made = float((error @ reach).sum(dtype=np.float64))
-            if made < least:
-                least, chosen = made, (scale, zero)
-        best = nearest(self.held * columns if held else scaled, *chosen, self.activations)
-        best /= columns
-        return best
+    def _by_input(self, values: Array) -> Array:
+        """*values* [channels] as [groups, K, 1]."""
+        groups, columns, _ = self._reach.shape
+        by_group = values.reshape(groups, -1)
+        return np.tile(by_group, (1, columns // by_group.shape[1]))[:, :, None]
 
     def _weights(self, a: Array | None, b: Array | None) -> Patches:
         """The rounded weight in the units of before, as patches need it."""
@@ -182,18 +179,6 @@ class Measured:
         if self.outputs is None or values.shape[axis] == 1:
             return values
         return np.take(values, self.outputs, axis)
-
-
-def nearest(
-    x: Patches, scale: NDArray[np.float32], zero: NDArray[np.int64], spec: QuantSpec
-) -> Patches:
-    """*x* rounded to the codes of *spec*, and real again."""
-    low, high = codes_in_use(spec)
-    codes = x / scale
-    np.rint(codes, out=codes)
-    np.clip(codes, np.float32(low - int(zero)), np.float32(high - int(zero)), out=codes)
-    codes *= scale
-    return np.asarray(codes, np.float32)
 
 
 def rows_in_patch_order(node: gs.Node, weight: Patches) -> Patches:
@@ -237,13 +222,11 @@ def measured(
     for key, node in layers.items():
         state = found.get(node.inputs[0].name, observers[key])
         parts = [
-            [p for sample, p in state if (sample % _FOLD == _FOLD - 1) is held]
+            [p for sample, p in state if p.size and (sample % _FOLD == _FOLD - 1) is held]
             for held in (False, True)
         ]
         if not parts[0]:
             continue
-        fitted = np.concatenate(parts[0], axis=1)
-        kept = np.concatenate(parts[1], axis=1) if parts[1] else fitted
         rule = ctx.target.rules.get(node.op)
         whole = rule is not None and why_not(node, rule, model, ctx) is None
         weights = weight_spec(node, rule, ctx) if whole and rule is not None else None
@@ -259,7 +242,9 @@ def measured(
         if by_row and alone and outputs > _OUTPUTS:
             chosen = np.linspace(0, outputs - 1, _OUTPUTS).astype(np.int64)
             gains = gains[chosen]
-        result[key] = Measured(node, fitted, kept, activation_spec(ctx), weights, gains, chosen)
+        result[key] = Measured(
+            node, parts[0], parts[1] or parts[0], activation_spec(ctx), weights, gains, chosen
+        )
     return result
 
 

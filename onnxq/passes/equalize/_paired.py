@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from onnxq.calibrate.patch_samples import PatchSamples
 from onnxq.passes.equalize._channels import Channels
 from onnxq.passes.equalize._ends import Array, Ids
-from onnxq.passes.equalize._measure import SAMPLES, nearest
+from onnxq.passes.equalize._grids import nearest
+from onnxq.passes.equalize._measure import SAMPLES
 from onnxq.passes.equalize._through import along
 from onnxq.pipeline import Context
 from onnxq.pipeline.kernel_plan import activation_spec

@@ -192,4 +192,7 @@ def _reading(reader: Reader, block: Block, largest: int) -> Reading:
     place[mine] = block.where(reader.ids[mine])
     by_group = place.reshape(reader.groups, -1)
     where = np.repeat(by_group, len(flat) // reader.groups if reader.groups > 1 else 1, axis=0)
-    return Reading(np.abs(flat).max(axis=2), np.square(flat).sum(axis=2), where, largest)
+    size, power = np.abs(flat), np.square(flat)
+    if flat.shape[2] == 1:  # reduced, a window of one place takes as long as many
+        return Reading(size[:, :, 0], power[:, :, 0], where, largest)
+    return Reading(size.max(axis=2), power.sum(axis=2), where, largest)
