@@ -65,17 +65,30 @@ class ChannelExtremes:
 
     def look(self, x: NDArray[Any], low: float = 0.0, high: float = 0.0) -> ChannelExtremesState:
         """The state of one sample, the values *x*; the extremes of the whole do not matter."""
-        rows = np.moveaxis(np.asarray(x, np.float32), self.axis, 0)
-        rows = rows.reshape(len(rows), -1)
+        lows, highs = self.ends(x)
+        if np.isnan(lows).any():  # passing over NaN is many times slower
+            rows = self._rows(x)
+            lows, highs = np.fmin.reduce(rows, axis=1), np.fmax.reduce(rows, axis=1)
+        return self.seen(lows, highs)
+
+    def ends(self, x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Smallest and largest value of each channel of *x*, NaN where it holds one."""
+        rows = self._rows(x)
         lows, highs = np.empty((2, len(rows)), np.float32)
         step = max(PIECE // max(rows.shape[1], 1), 1)
         for i in range(0, len(rows), step):  # so that both looks find it in a core's cache
             rows[i : i + step].min(axis=1, out=lows[i : i + step])
             rows[i : i + step].max(axis=1, out=highs[i : i + step])
-        if np.isnan(lows).any():  # passing over NaN is many times slower
-            lows, highs = np.fmin.reduce(rows, axis=1), np.fmax.reduce(rows, axis=1)
+        return lows, highs
+
+    def seen(self, low: NDArray[np.float32], high: NDArray[np.float32]) -> ChannelExtremesState:
+        """What ``look`` finds where ``ends`` finds no NaN, but *low* and *high*."""
         # no negative zero: equal values, equal bits
-        return ChannelExtremesState(lows + np.float32(0), highs + np.float32(0))
+        return ChannelExtremesState(low + np.float32(0), high + np.float32(0))
+
+    def _rows(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        rows = np.moveaxis(np.asarray(x, np.float32), self.axis, 0)
+        return rows.reshape(len(rows), -1)
 
     def join(
         self, state: ChannelExtremesState, found: Sequence[tuple[int, ChannelExtremesState]]

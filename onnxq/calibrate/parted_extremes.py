@@ -81,6 +81,14 @@ class PartedExtremes:
         """Extremes of one sample."""
         return ChannelExtremes(self.axis).look(x)
 
+    def ends(self, x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Smallest and largest value of each channel of *x*, NaN where it holds one."""
+        return ChannelExtremes(self.axis).ends(x)
+
+    def seen(self, low: NDArray[np.float32], high: NDArray[np.float32]) -> ChannelExtremesState:
+        """What ``look`` finds where ``ends`` finds no NaN, but *low* and *high*."""
+        return ChannelExtremes(self.axis).seen(low, high)
+
     def join(
         self, state: PartedExtremesState, found: Sequence[tuple[int, ChannelExtremesState]]
     ) -> PartedExtremesState:
