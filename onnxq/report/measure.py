@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from onnxq.graph import Model
 from onnxq.quant import QParams
 from onnxq.quant.measures import ErrorSums, softmax_divergence
+from onnxq.report.ahead import SAMPLES, AsTheyAre, Run, some
 from onnxq.report.boundary import Boundary
 from onnxq.report.cumulative import Deployed, Whole, sums_of
 from onnxq.report.isolated import BUDGET, Arithmetic, Isolated
@@ -109,30 +111,42 @@ def measure(
         return errors
     workers, threads = shares(providers)
     boundary, through = boundary or {}, through or {}
-    left, right = original.to_proto(), quantized.to_proto()
+    right = quantized.to_proto()
     runs = right if deployed is None or deployed is quantized else deployed.to_proto()
-    with ThreadPoolExecutor(1) as pool:  # sessions are made side by side
-        deploying = pool.submit(Deployed, runs, codes, boundary, providers, threads)
-        sums = Isolated(
-            left, right, matches, first, codes=codes, ends=ends, through=through,
-            arithmetic=arithmetic, providers=providers, threads=threads, budget=BUDGET,
-        )  # fmt: skip
-        running = deploying.result()
+
+    def load() -> AsTheyAre:
+        user = None if given is None else Session(given, providers, threads=threads, qdq=False)
+        return AsTheyAre(Deployed(runs, codes, boundary, providers, threads), user)
+
+    enough = Event()
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load)
+        early = [first, *some(samples, SAMPLES - 1 if workers > 1 else 0)]
+        running = pool.submit(lambda: loading.result().ahead(early if workers > 1 else [], enough))
+        try:
+            left = original.to_proto()
+            sums = Isolated(
+                left, right, matches, first, codes=codes, ends=ends, through=through,
+                arithmetic=arithmetic, providers=providers, threads=threads, budget=BUDGET,
+            )  # fmt: skip
+        finally:
+            enough.set()
+        models, ahead = loading.result(), running.result()
     errors.isolated = None if matches is None else sums
     whole: list[Whole] = []
-    user = None if given is None else Session(given, providers, threads=threads, qdq=False)
 
-    def work(feed: Feed) -> tuple[Feed, Any, Any, Any]:
-        other = running.run(feed)
-        found, real = sums.run(feed, other)
-        return feed, other, found, real if user is None else user.run(feed)
+    def work(item: Feed | Run) -> tuple[Run, Any, Any]:
+        run = item if isinstance(item, Run) else models.run(item)
+        return run, *sums.run(run.feed, run.other)
 
-    for feed, other, found, real in in_order(work, chain([first], samples), workers):
+    items: Iterator[Feed | Run] = chain(ahead, early[len(ahead) :], samples)
+    for run, found, own in in_order(work, items, workers):
+        other, real = run.other, own if run.user is None else run.user
         for name in codes:
             more = sums_of(found, name)
             if more is None:  # NaN or Inf, which only arrays can leave out
                 whole = whole or [Whole(left, codes, through, providers, threads)]
-                more = whole[0].sums(feed, other)[name]
+                more = whole[0].sums(run.feed, other)[name]
             errors.add(name, more)
         errors.samples += 1
         for name, value in real.items():
