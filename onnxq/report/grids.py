@@ -34,8 +34,7 @@ def evaluate(quantized: onnx.ModelProto, names: Iterable[str]) -> dict[str, NDAr
     part.opset_import.extend(quantized.opset_import)
     part.functions.extend(quantized.functions)
     part.graph.name = "constants"
-    nodes = {id(n): n for name in computed for n in graph.behind(name)}
-    part.graph.node.extend(n for n in graph.nodes if id(n) in nodes)
+    part.graph.node.extend(graph.behind(*computed))
     read = {name for n in part.graph.node for name in n.input}
     part.graph.initializer.extend(t for n, t in graph.initializers.items() if n in read)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in computed)

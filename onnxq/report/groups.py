@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto
 
-from onnxq.report.nodes import Graph, reads
+from onnxq.report.nodes import Graph
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 #: Operators behind a kernel that belong to it where a QuantizeLinear follows.
@@ -200,12 +200,11 @@ class _Finder:
             if node is None:  # an input of the model that the float model does not know
                 return None
             nodes[node.output[0]] = node
-            waiting += reads(node)
-        ids = {id(n) for n in nodes.values()}
+            waiting += self.graph.reads(node)
         return Group(
             node=anchor.name or result,
             op_type=anchor.op_type,
-            nodes=tuple(n for n in self.graph.nodes if id(n) in ids),
+            nodes=tuple(self.graph.in_order(nodes.values())),
             constants=tuple(constants),
             rounded=any(_dequantized(self.graph, name) for name in constants),
             sources=tuple(sources.values()),

@@ -20,7 +20,6 @@ from onnxq.quant.measures import ErrorSums
 from onnxq.report.cumulative import Arrays, Codes, code_input, copied, hand_out_cumulative
 from onnxq.report.grids import evaluate, qparams
 from onnxq.report.groups import Group, find_groups
-from onnxq.report.nodes import Graph
 from onnxq.report.parts import parts, shapes_for, trimmed
 from onnxq.report.reductions import Reducer
 from onnxq.report.statistics import Totals, channel_axis, clipped, describe_tensor, hand_out
@@ -92,7 +91,8 @@ class Isolated:
         self.codes = codes or {}
         self.through, self.arithmetic, self.details = through or {}, arithmetic, details
         self.providers, self.threads, self.budget = providers, threads, budget
-        known = set(Graph(original).producer) | {i.name for i in original.graph.input}
+        known = {name for node in original.graph.node for name in node.output}
+        known |= {i.name for i in original.graph.input}
         matches = {mine: theirs for mine, theirs in (matches or {}).items() if theirs in known}
         self.groups = find_groups(quantized, matches, ends) if matches else []
         grids = [g.grid for g in self.groups] + [s.grid for g in self.groups for s in g.sources]

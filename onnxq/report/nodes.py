@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import onnx
 from onnx import NodeProto
@@ -18,10 +18,12 @@ class Graph:
         versions = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
         self.opset = max(versions, default=1)
         self.nodes = list(graph.node)
-        self.producer = {name: n for n in graph.node for name in n.output if name}
+        self.producer = {name: n for n in self.nodes for name in n.output if name}
+        self._place = {id(n): i for i, n in enumerate(self.nodes)}
+        self._reads = [reads(n) for n in self.nodes]
         self.users: dict[str, list[NodeProto]] = {}
-        for node in graph.node:
-            for name in set(reads(node)):
+        for node, names in zip(self.nodes, self._reads, strict=True):
+            for name in set(names):
                 self.users.setdefault(name, []).append(node)
         self.initializers = {t.name: t for t in graph.initializer}
         self.inputs = {i.name for i in graph.input} - self.initializers.keys()
@@ -36,20 +38,27 @@ class Graph:
                 self._constant[name] = name in self.initializers
             else:
                 self._constant[name] = False  # inputs come first: no cycle
-                self._constant[name] = all(self.constant(i) for i in reads(node))
+                self._constant[name] = all(self.constant(i) for i in self.reads(node))
         return self._constant[name]
 
-    def behind(self, name: str) -> Iterator[NodeProto]:
-        """The nodes that compute the tensor *name*, in order."""
+    def reads(self, node: NodeProto) -> list[str]:
+        """Names of the tensors that *node*, one of ``nodes``, reads."""
+        return self._reads[self._place[id(node)]]
+
+    def in_order(self, nodes: Iterable[NodeProto]) -> list[NodeProto]:
+        """*nodes*, which are among ``nodes``, in their order there."""
+        return sorted(nodes, key=lambda n: self._place[id(n)])
+
+    def behind(self, *names: str) -> list[NodeProto]:
+        """The nodes that compute the tensors *names*, in order."""
         found: dict[str, NodeProto] = {}
-        waiting = [name]
+        waiting = list(names)
         while waiting:
             node = self.producer.get(waiting.pop())
             if node is not None and node.output[0] not in found:
                 found[node.output[0]] = node
-                waiting += reads(node)
-        ids = {id(n) for n in found.values()}
-        return (n for n in self.nodes if id(n) in ids)
+                waiting += self.reads(node)
+        return self.in_order(found.values())
 
 
 def reads(node: NodeProto) -> list[str]:

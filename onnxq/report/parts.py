@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxq.report.groups import Group
-from onnxq.report.nodes import Graph, reads
+from onnxq.report.nodes import Graph
 from onnxq.report.reductions import Shape
 from onnxq.runtime.types import inferred
 
@@ -76,14 +76,13 @@ def trimmed(model: onnx.ModelProto) -> onnx.ModelProto:
     """*model* without the nodes and constants that none of its outputs needs, in place."""
     graph = model.graph
     index = Graph(model)
-    needed = {id(n) for o in graph.output for n in index.behind(o.name)}
-    kept = [n for n in graph.node if id(n) in needed]
+    kept = index.behind(*(o.name for o in graph.output))
+    read = {name for n in kept for name in index.reads(n)}
     if len(kept) < len(graph.node):
         copies = onnx.GraphProto()
         copies.node.extend(kept)
         del graph.node[:]
         graph.node.extend(copies.node)
-    read = {name for n in graph.node for name in reads(n)}
     unread = [i for i, t in enumerate(graph.initializer) if t.name not in read]
     for i in reversed(unread):
         del graph.initializer[i]
