@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -87,14 +86,18 @@ class ChannelExtremes:
         return ChannelExtremesState(low + np.float32(0), high + np.float32(0))
 
     def _rows(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        rows = np.moveaxis(np.asarray(x, np.float32), self.axis, 0)
+        rows = np.asarray(x, np.float32).swapaxes(0, self.axis)  # the order of others is no matter
         return rows.reshape(len(rows), -1)
 
     def join(
         self, state: ChannelExtremesState, found: Sequence[tuple[int, ChannelExtremesState]]
     ) -> ChannelExtremesState:
         """*state* with what ``look`` found in some samples."""
-        return reduce(self.merge, (one for _, one in found), state)
+        states = [one for one in (state, *(one for _, one in found)) if one.low.size]
+        if len(states) < 2:
+            return states[0] if states else state
+        low = np.fmin.reduce([one.low for one in states])
+        return ChannelExtremesState(low, np.fmax.reduce([one.high for one in states]))
 
     def merge(self, a: ChannelExtremesState, b: ChannelExtremesState) -> ChannelExtremesState:
         """Extremes of both, which have equally many channels."""

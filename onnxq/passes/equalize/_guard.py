@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,7 +16,6 @@ from onnxq.passes.equalize._ends import LINEAR, Array
 from onnxq.passes.equalize._measure import Measured, covered, measured, samples_of
 from onnxq.pipeline import Context
 from onnxq.quant import PerAxis
-from onnxq.threads import cores, in_order
 
 POWERS = (0.0, 0.5, 0.75, 1.0)
 
@@ -46,18 +44,9 @@ def settle(
     layers = Layers(channels, chosen, ctx, among)
     # a row of a weight and its scale grow by the same factor: those who write have the same noise
     written = not by_channel(ctx)
-    fit = partial(_fit, layers=layers, a=a, written=written)
-    declined = list(in_order(fit, layers.apart(chosen, written=written), cores()))
-    found = {id(one[0]): one for some in declined for one in some}
-    yield from (found[id(block)] for block in chosen if id(block) in found)
-
-
-def _fit(
-    some: Sequence[Block], layers: Layers, a: Array, written: bool
-) -> list[tuple[Block, float, float]]:
-    """``settle`` for the blocks *some*, one after the other."""
-    declined = []
-    for block in some:
+    for block in chosen:
+        if not layers.of(block, written=written):
+            continue
         noises: list[float] = []
         trials: list[Array] = []
         for power in POWERS:
@@ -68,8 +57,7 @@ def _fit(
         best = int(np.argmin(noises))
         a[block.members] = trials[best][block.members]
         if POWERS[best] == 0:
-            declined.append((block, noises[best], noises[-1]))
-    return declined
+            yield block, noises[best], noises[-1]
 
 
 def _raised(a: Array, block: Block, power: float) -> Array:
@@ -125,19 +113,6 @@ class Layers:
         keys = [id(r.node) for r in block.readers]
         keys += [id(s.node) for s in block.sources if written]
         return [self._layers[key] for key in dict.fromkeys(keys) if key in self._layers]
-
-    def apart(self, chosen: Sequence[Block], *, written: bool) -> list[list[Block]]:
-        """Those of the blocks *chosen* with layers, cut into sets that have no layer in common."""
-        found: list[tuple[set[int], list[Block]]] = []
-        for block in chosen:
-            keys = {id(layer.node) for layer in self.of(block, written=written)}
-            if not keys:
-                continue
-            met = [one for one in found if one[0] & keys]
-            found = [one for one in found if not one[0] & keys]
-            blocks = [other for _, others in met for other in others]
-            found.append((keys.union(*(other for other, _ in met)), [*blocks, block]))
-        return [blocks for _, blocks in found]
 
     def noise(self, block: Block, a: Array, *, held: bool = False, written: bool = True) -> float:
         """Noise to signal under the factors *a* of what ``of`` gives, added up."""

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 
 from onnxq.graph import Model
-from onnxq.passes.equalize._guard import Layers
 from onnxq.passes.equalize._measure import Measured, rows_in_patch_order
 from onnxq.quant import INT8, UINT8, PerAxis, PerTensor, QuantSpec
 from onnxq.quant.affine import affine
@@ -91,13 +89,3 @@ def test_noise(kind: str, factors: bool, held: bool) -> None:
     window = columns // (layer.channels // groups)
     most = np.abs(seen).max(axis=1).reshape(groups, window, -1).max(axis=1)
     np.testing.assert_allclose(layer.largest(), most.reshape(-1))
-
-
-def test_blocks_that_share_no_layer_are_settled_apart() -> None:
-    met = {"a": [1], "b": [2], "c": [], "d": [3, 2], "e": [1, 3], "f": [4]}
-    nodes = {n: SimpleNamespace(node=SimpleNamespace()) for n in range(5)}
-    layers = SimpleNamespace(of=lambda block, written: [nodes[n] for n in met[block]])
-    found = Layers.apart(cast(Layers, layers), cast(Any, [*met]), written=True)
-    assert sorted(sorted(cast(Any, one)) for one in found) == [["a", "b", "d", "e"], ["f"]]
-    (many,) = (one for one in found if len(one) > 1)
-    assert many.index(cast(Any, "b")) < many.index(cast(Any, "d")) < many.index(cast(Any, "e"))
