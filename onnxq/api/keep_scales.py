@@ -10,7 +10,6 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from onnxq.api.calibration import Calibration, open_calibration
-from onnxq.api.data_free import open_data_free
 from onnxq.api.synthetic import Synthetic
 from onnxq.errors import DataError, OptionError, UnsupportedModelError
 from onnxq.graph import Model
@@ -195,5 +194,7 @@ class Untaught(Synthetic):
 def opening(data_free: bool, untaught: bool) -> Callable[..., Calibration]:
     """What opens the data of a call."""
     if data_free:
+        from onnxq.api.data_free import open_data_free  # a dozen modules that data does without
+
         return open_data_free
     return Untaught.opened if untaught else open_calibration

@@ -23,7 +23,6 @@ from onnxq.api.quantized import refuse_quantized
 from onnxq.api.recipe import Changes, change, excluded_by, with_rest
 from onnxq.api.result import Result
 from onnxq.api.states import add_states
-from onnxq.api.weight_options import WeightOptions, changed
 from onnxq.api.with_ranges import StaticCall, with_ranges
 from onnxq.api.without_data import check_made_up, without_data, without_runs
 from onnxq.api.without_ranges import LARGEST_LOOKED_AT, Call, without_ranges
@@ -211,6 +210,8 @@ def quantize(
         elif statistics is not None:
             steps, left_out = without_runs(steps)
     else:
+        from onnxq.api.weight_options import WeightOptions, changed  # mode static starts without
+
         useless = {
             "calibration": calibration, "activations": activations, "overrides": overrides,
             "statistics": statistics, "io_dtype": io_dtype, "keep_unfused": keep_unfused,
