@@ -95,7 +95,9 @@ def calibrate(
         if done % TURN == 0 and (left := waiting.wanting(first_sample + done)) != active:
             if not left:
                 break
-            active, runs = left, Runs(model, left, providers, threads)
+            active = left
+            if not runs.narrow(left):
+                runs = Runs(model, left, providers, threads)
     samples.close()
     return Statistics(waiting.states(), done, nonfinite)
 
@@ -118,15 +120,26 @@ class Runs:
         whole = [t for t in wanted if t not in set(reduced)]
         self.side, within = shares(providers) if threads is None else (threads, 1)
         self._wanted, self._probes = wanted, Probes(model, whole, reduced, providers, within)
+        self._shown = len(wanted)
+
+    def narrow(self, wanted: Wanted) -> bool:
+        """Look at nothing but *wanted* from now on; whether that pays: a session takes time too."""
+        pays = len(wanted) * 4 >= self._shown * 3
+        if pays:
+            self._wanted = wanted
+        return pays
 
     def look(self, feed: Feed) -> dict[str, Looks]:
         """Run on one sample; what each observer keeps of its tensor."""
+        wanted = self._wanted
         arrays, extremes = self._probes.run(feed)
         seen: dict[str, Looks] = {
-            t: (dict.fromkeys(self._wanted[t], ends), 0) for t, ends in extremes.items()
+            t: (dict.fromkeys(wanted[t], ends), 0) for t, ends in extremes.items() if t in wanted
         }
         for tensor in [*arrays]:
-            seen[tensor] = look_at(self._wanted[tensor], arrays.pop(tensor))
+            values = arrays.pop(tensor)
+            if tensor in wanted:
+                seen[tensor] = look_at(wanted[tensor], values)
         return seen
 
 

@@ -7,6 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from onnxq.calibrate import driver
 from onnxq.calibrate.driver import calibrate
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.histogram import Histogram
@@ -211,6 +212,25 @@ def test_observers_that_have_enough_are_left_out_from_then_on(model):
     large = calibrate(model, {"b": (H,)}, iter(feeds(*[(64, 80)] * 150)))
     assert large.samples == 128
     assert large.get("b", H).counts.sum() == 128 * 64 * 80
+
+
+@pytest.mark.parametrize(("left", "sessions"), [(("a", "d", "y"), 1), (("a",), 2)])
+def test_a_session_is_made_anew_only_where_it_shows_far_less(model, left, sessions, monkeypatch):
+    made = []
+
+    class Seen(driver.Probes):
+        def __init__(self, *args):
+            made.append(args)
+            super().__init__(*args)
+
+    monkeypatch.setattr(driver, "Probes", Seen)
+    given = feeds(*[(1, 5)] * 64, seed=1)
+    wanted = {name: (PartedExtremes(),) for name in ("a", "b", "d", "y")}
+    wanted |= {name: (PartedExtremes(), H) for name in left}
+    found = calibrate(model, wanted, iter(given))
+    assert len(made) == sessions
+    assert found.get("b", PartedExtremes()).samples == 24
+    assert all(found.get(n, H).counts.sum() == 64 * 5 for n in left)
 
 
 def test_a_message_is_measured_as_it_is(model):
