@@ -21,7 +21,7 @@ from onnxq.runtime.session import Session
 Feed = Mapping[str, NDArray[Any]]
 
 #: How many samples are run ahead at most, and how many bytes of inputs, or of outputs, may wait.
-SAMPLES, BYTES = 16, 1 << 27
+SAMPLES, BYTES = 16, 1 << 26
 
 
 @dataclass(frozen=True)
