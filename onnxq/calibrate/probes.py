@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,9 @@ class Probes:
         providers: Sequence[Provider | str] = (),
         threads: int | None = None,
     ) -> None:
-        self._model, self._settings = model, (tuple(providers), threads)
+        # a message is made for a few runs, often of many copies of one layer
+        self._model, pack = model, isinstance(model, Model)
+        self._session = partial(Session, providers=tuple(providers), threads=threads, pack=pack)
         self._whole, self._reduced = list(whole), list(reduced)
         proto = self._message()
         check_taps(proto, [*whole, *reduced])
@@ -55,7 +57,7 @@ class Probes:
             tap_reduced(proto, reduced)
             self._names.append(EXTREMES)
         drop_outputs(proto, self._names)
-        self._main = Session(proto, *self._settings) if self._names else None
+        self._main = self._session(proto) if self._names else None
 
     def _message(self) -> ModelProto:
         """The model as a message of its own."""
@@ -70,7 +72,7 @@ class Probes:
         """Shows every wanted tensor as an array; for the samples that defy reduction."""
         names = [t for t in (*self._whole, *self._reduced) if t not in self._inputs]
         proto = self._message()
-        return Session(drop_outputs(tap_arrays(proto, names), names), *self._settings)
+        return self._session(drop_outputs(tap_arrays(proto, names), names))
 
     def run(self, feed: Mapping[str, NDArray[Any]]) -> tuple[Arrays, Extents]:
         """Arrays of one sample, and the extremes of tensors that are finite and not empty.

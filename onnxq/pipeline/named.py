@@ -41,7 +41,7 @@ RECIPES: dict[str, str] = {
     ),
     "balanced": (
         f"{_CANONICAL},{_FUSE},{_EQUALIZE},plan-kernels,{_GATED},{_PLAN},"
-        "choose-ranges{method=mse},search-ranges{runs=100,samples=8},"
+        "choose-ranges{method=mse},search-ranges{runs=75,samples=6},"
         "quantize-weights{method=mse},round-second-order{bits=6,samples=32},"
         "correct-biases-empirical{samples=24},"
         f"quantize-biases,{_EMIT}"

@@ -75,6 +75,8 @@ class Session:
             a Relu in front of it away, as if codes had no sign (seen in 1.31).
         plan_memory: whether places of tensors are planned ahead, which takes time that grows with
             the square of the number of nodes, and holds the memory between runs.
+        pack: whether each node has its weights laid out as its kernel reads them. It takes a copy
+            for each, and time at the start; products of matrices are faster then.
         int8: whether kernels for int8 activations are there, as on Arm; where not, they become
             uint8, as on x86. None: as on this machine.
         profile: where ONNX Runtime writes what each node took: the beginning of a path.
@@ -94,6 +96,7 @@ class Session:
         spin: bool = False,
         qdq: bool = True,
         plan_memory: bool = True,
+        pack: bool = True,
         int8: bool | None = None,
         profile: str | PathLike[str] | None = None,
     ) -> None:
@@ -101,6 +104,7 @@ class Session:
         options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.enable_mem_reuse = options.enable_mem_pattern = plan_memory
+        options.add_session_config_entry("session.disable_prepacking", str(int(not pack)))
         basic = _holds_float8(model)
         qdq = qdq and not basic
         options.add_session_config_entry("session.disable_quant_qdq", str(int(not qdq)))

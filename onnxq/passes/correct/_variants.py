@@ -24,8 +24,8 @@ from onnxq.threads import in_order
 Variant = Mapping[str, QParams | NDArray[Any]]
 """By tensor, how it is rounded; or, of a constant, the values that it becomes."""
 _FOUND, _ONE, _LEAST = "onnxq_noise", "onnxq_one", "onnxq_least"
-_NODES, _BYTES = 3000, 1 << 27
-"""Most nodes, and bytes of weights they read, of the variants that are under way at once."""
+_NODES = 3000
+"""Most nodes of the variants that run together."""
 
 
 @dataclass(frozen=True)
@@ -104,17 +104,16 @@ class Bench:
         return np.concatenate(found) if found else np.empty(0)
 
     def _batches(self, variants: Sequence[Variant], side: int) -> Iterator[list[Variant]]:
-        """*variants* in order, as many at once as may run together where *side* batches do."""
-        sizes = {i.name: len(i.raw_data) for i in self.proto.graph.initializer}
+        """*variants* in order, as many at once as may run together, in *side* batches at least."""
+        behind = [self.behind([*variant]) for variant in variants]
+        most = min(_NODES, -(-sum(len(own) for own in behind) // side))
         batch: list[Variant] = []
-        nodes = size = 0
-        for variant in variants:
-            own = self.behind([*variant])
-            reads = sum(sizes.get(i, 0) for n in own for i in n.input)
-            if batch and (nodes + len(own) > _NODES // side or size + reads > _BYTES // side):
+        nodes = 0
+        for variant, own in zip(variants, behind, strict=True):
+            if batch and nodes + len(own) > most:
                 yield batch
-                batch, nodes, size = [], 0, 0
-            batch, nodes, size = [*batch, variant], nodes + len(own), size + reads
+                batch, nodes = [], 0
+            batch, nodes = [*batch, variant], nodes + len(own)
         if batch:
             yield batch
 

@@ -61,7 +61,7 @@ class SearchRanges(Pass):
         share: tensors that make less of the noise, as a share of all of it, are left; of ranges
             that differ by less, the widest is taken, since larger values than those seen will come.
         runs: about how many runs of the whole model the search may take, counted in
-            multiply-accumulates; a fifth of them to find out what makes noise.
+            multiply-accumulates; a quarter of them to find out what makes noise.
     """
 
     name: ClassVar[str] = "search-ranges"
@@ -86,7 +86,7 @@ class SearchRanges(Pass):
             return
         costs = {g.rounded[0]: bench.runs(g.rounded) for g in groups}
         look = max(self.samples // 8, 1)
-        groups = _within(self.runs / 5, groups[::-1], {n: c * look for n, c in costs.items()})
+        groups = _within(self.runs / 4, groups[::-1], {n: c * look for n, c in costs.items()})
         ranges = {g.rounded[0]: ctx.qparams[g.rounded[0]] for g in groups}
         made = bench.noise(ctx, [_variant(g, ranges) for g in groups], look).tolist()
         loud = [(n / max(costs[g.rounded[0]], 1e-9), g) for g, n in zip(groups, made, strict=True)
