@@ -11,7 +11,7 @@ The peers live in an environment of their own, for they ask for other versions o
 one that is missing there is named as such. Every quantizer runs as a process, of which time and
 memory are measured. Speeds are those of all files in turn, in one process: on one and on two
 threads, with this processor's instructions and, where CPUID can be made to fault
-(``without_vnni.c``), with AVX2 alone.
+(``without_vnni.c``), with AVX2 alone. What ``peers.json`` has of other processors is kept.
 """
 
 from __future__ import annotations
@@ -157,9 +157,14 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="that of the peers' environment")
     parser.add_argument("--repeat", type=int, default=3, help="runs of the quick quantizers")
     given = parser.parse_args()
-    result: dict[str, Any] = {"networks": {}}
+    found: list[dict[str, Any]] = []
     if RESULTS.is_file():
-        result = json.loads(RESULTS.read_text(encoding="utf-8"))
+        found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    here = machine()
+    result: dict[str, Any] = {"networks": {}}
+    others = [other for other in found if other["machine"]["cpu"] != here["cpu"]]
+    if len(others) < len(found):
+        result = next(other for other in found if other not in others)
     if shutil.which(given.python) is None:
         sys.exit(f"{given.python} is no program")
     versions, absent = absences(given.python)
@@ -171,10 +176,11 @@ def main() -> None:
             result["networks"][name] = compare(
                 name, settings(given.python, given.repeat), absent, hide, Path(folder)
             )
-            result |= {"machine": machine(), "versions": versions}
+            result |= {"machine": here, "versions": versions}
             result["networks"] = {n: result["networks"][n] for n in NETWORKS
                                   if n in result["networks"]}  # fmt: skip
-            RESULTS.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", "utf-8")
+            written = json.dumps([result, *others], indent=1, allow_nan=False)
+            RESULTS.write_text(f"{written}\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peers import RESULTS
@@ -14,7 +14,7 @@ SECTION = Section("peers", "peers_table.py")
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """What stands between the marks."""
+    """What was measured on one processor."""
     machine, versions = found["machine"], found["versions"]
     speeds = list(next(iter(found["networks"].values()))["float_ms"])
     heads = [f"{kind} · {threads}" for kind, threads in (key.split(", ") for key in speeds)]
@@ -38,13 +38,19 @@ def table(found: Mapping[str, Any]) -> str:
                 str(row["peak_mb"]), *(number(row["speed"].get(key), 2) for key in speeds),
             ])  # fmt: skip
     tools = ", ".join(f"{tool} {version}" for tool, version in versions.items())
-    return (
-        f"{markdown(head, rows, 2)}\n\n{tools}, on {machine['cores']} cores of {machine['cpu']},"
-        " beside other work. *CPU s* and *peak* are of the whole process; the last columns are"
-        " speeds against float at batch 1, all files of a network taking turns, with this"
-        " processor's instructions or with AVX2 alone, on as many threads."
-    )
+    return f"{markdown(head, rows, 2)}\n\n{tools}, on {machine['cores']} cores of {machine['cpu']}."
+
+
+def tables(found: Sequence[Mapping[str, Any]]) -> str:
+    """What stands between the marks: a table for each processor."""
+    parts = [
+        *map(table, found),
+        "*CPU s* and *peak* are of the whole process; the last columns are speeds against float at"
+        " batch 1, all files of a network taking turns, with the processor's instructions or with"
+        " AVX2 alone (which not every processor can be made to pretend), on as many threads.",
+    ]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":
-    SECTION.write(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    SECTION.write(tables(json.loads(RESULTS.read_text(encoding="utf-8"))))

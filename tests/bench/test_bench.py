@@ -55,7 +55,7 @@ def test_readme_shows_the_measured_runtimes() -> None:
 def test_readme_shows_the_peers() -> None:
     table = program("peers_table")
     found = json.loads(table.RESULTS.read_text(encoding="utf-8"))
-    assert table.SECTION.shown() == table.table(found)
+    assert table.SECTION.shown() == table.tables(found)
 
 
 def test_peers_that_are_not_installed_are_named() -> None:
