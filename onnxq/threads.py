@@ -22,7 +22,7 @@ def cores() -> int:
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], count: int
 ) -> Generator[Result, None, None]:
-    """``map(function, items)`` on *count* threads, at most twice as many under way as threads.
+    """``map(function, items)`` on *count* threads, at most one result more waiting than threads.
 
     Items are taken one by one on the caller's thread. The first exception ends it, in the order
     of the items. Closed early, it waits for what is under way.
@@ -35,7 +35,7 @@ def in_order(
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= 2 * count:
+                if len(waiting) > count:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from onnxq.calibrate.channel_extremes import ChannelExtremes
 from onnxq.calibrate.extremes import Extremes, bounds
 from onnxq.calibrate.observer import AnyObserver
-from onnxq.calibrate.parted_extremes import PartedExtremes
 from onnxq.calibrate.probes import Probes
 from onnxq.calibrate.statistics import Statistics
 from onnxq.graph import Model
@@ -199,8 +197,8 @@ def look_at(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:
         return {}, 0
     with np.errstate(over="ignore"):
         x = np.asarray(values, np.float32)
-    first = next((o for o in observers if isinstance(o, ChannelExtremes | PartedExtremes)), None)
-    ends = None if first is None else first.ends(x)
+    by_channel: Any = next((o for o in observers if hasattr(o, "ends")), None)
+    ends = None if by_channel is None else by_channel.ends(x)
     low, high = bounds(x) if ends is None else (float(ends[0].min()), float(ends[1].max()))
     left_out, shaped = 0, x
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -211,10 +209,9 @@ def look_at(observers: tuple[AnyObserver, ...], values: NDArray[Any]) -> Looks:
             return {}, left_out
         low, high = bounds(x)
     looks: dict[AnyObserver, Any] = {}
-    for observer in observers:
-        if observer is first and ends is not None and not left_out:  # seen already
-            looks[observer] = first.seen(*ends)
-            continue
+    if ends is not None and not left_out:
+        looks[by_channel] = by_channel.seen(*ends)
+    for observer in (o for o in observers if o not in looks):
         seen = shaped if getattr(observer, "shaped", False) else x
         glance = getattr(observer, "look", None)
         looks[observer] = seen if glance is None else glance(seen, low, high)

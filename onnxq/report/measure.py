@@ -109,6 +109,7 @@ def measure(
     errors = Errors()
     if first is None:
         return errors
+    samples = chain([first], samples)
     workers, threads = shares(providers)
     boundary, through = boundary or {}, through or {}
     right = quantized.to_proto()
@@ -121,8 +122,8 @@ def measure(
     enough = Event()
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load)
-        early = [first, *some(samples, SAMPLES - 1 if workers > 1 else 0)]
-        running = pool.submit(lambda: loading.result().ahead(early if workers > 1 else [], enough))
+        early = some(samples, SAMPLES if workers > 1 else 0)
+        running = pool.submit(lambda: loading.result().ahead(early, enough))
         try:
             left = original.to_proto()
             sums = Isolated(

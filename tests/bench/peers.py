@@ -157,14 +157,10 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="that of the peers' environment")
     parser.add_argument("--repeat", type=int, default=3, help="runs of the quick quantizers")
     given = parser.parse_args()
-    found: list[dict[str, Any]] = []
-    if RESULTS.is_file():
-        found = json.loads(RESULTS.read_text(encoding="utf-8"))
     here = machine()
-    result: dict[str, Any] = {"networks": {}}
-    others = [other for other in found if other["machine"]["cpu"] != here["cpu"]]
-    if len(others) < len(found):
-        result = next(other for other in found if other not in others)
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    others: dict[str, dict[str, Any]] = {one["machine"]["cpu"]: one for one in found}
+    result = others.pop(here["cpu"], {"networks": {}})
     if shutil.which(given.python) is None:
         sys.exit(f"{given.python} is no program")
     versions, absent = absences(given.python)
@@ -179,7 +175,7 @@ def main() -> None:
             result |= {"machine": here, "versions": versions}
             result["networks"] = {n: result["networks"][n] for n in NETWORKS
                                   if n in result["networks"]}  # fmt: skip
-            written = json.dumps([result, *others], indent=1, allow_nan=False)
+            written = json.dumps([result, *others.values()], indent=1, allow_nan=False)
             RESULTS.write_text(f"{written}\n", "utf-8")
 
 

@@ -17,12 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from compare import entries, required, zoo_program
-from process import Finished, run
+from compare import Setting, entries, in_turns, required, zoo_program
+from peers import Peer
+from process import run
 
-HERE = Path(__file__).resolve().parent
 NETWORKS = ("squeezenet1.1", "mobilenetv2", "cifar_resnet20")
-OWN = "onnxq, balanced"
 
 
 def main() -> None:
@@ -31,30 +30,29 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--python", help="of an environment that has NNCF")
     given = parser.parse_args()
+    turns = given.rounds + 1  # the first fills the caches of the file system
+    settings = [
+        Setting("onnxq", "balanced", (), turns),
+        Setting("onnxruntime", "MinMax", ("u8s8",), turns),
+    ]
+    if given.python:
+        settings.append(Peer("NNCF", "default", ("nncf",), turns, given.python))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for network in given.networks:
             model = zoo_program().parent / entries()[network]["model"]
             data, out = folder / f"{network}.npz", folder / "out.onnx"
             required(run([sys.executable, zoo_program(), "calib", network, data]))
-            ours = [sys.executable, "-m", "onnxq", "quantize", model, "--data", data, "-o", out]
-            commands: dict[str, list[str | Path]] = {
-                OWN: ours,
-                "onnxruntime, MinMax": [
-                    sys.executable, HERE / "peer.py", model, data, out, "u8s8",
-                ],
-            }  # fmt: skip
-            if given.python:
-                tool = [given.python, HERE / "peer_tools.py", model, data, out, "nncf"]
-                commands["NNCF, default"] = tool
-            rounds: list[dict[str, Finished]] = []
-            for _ in range(given.rounds + 1):  # the first fills the caches of the file system
-                rounds.append({k: required(run(c)) for k, c in commands.items()})
-            for title in commands:
-                took = [r[title] for r in rounds[1:]]
-                ratio = statistics.median(r[OWN].seconds / r[title].seconds for r in rounds[1:])
+            found = in_turns(settings, model, data, [out] * len(settings))
+            runs = [[required(one) for one in every][1:] for every in found]
+            for setting, took in zip(settings, runs, strict=True):
+                ratio = statistics.median(
+                    ours.seconds / theirs.seconds
+                    for ours, theirs in zip(runs[0], took, strict=True)
+                )
                 print(
-                    f"{network}: {title}: {statistics.median(f.seconds for f in took):.2f} s, "
+                    f"{network}: {setting.tool}, {setting.name}: "
+                    f"{statistics.median(f.seconds for f in took):.2f} s, "
                     f"CPU {statistics.median(f.cpu_seconds for f in took):.2f} s, "
                     f"{max(f.peak_mb for f in took):.0f} MB; onnxq takes {ratio:.2f} times as long",
                     flush=True,

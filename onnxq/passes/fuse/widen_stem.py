@@ -118,7 +118,9 @@ def _pad(scope: Scope, node: gs.Node, ctx: Context) -> None:
     zeros = np.zeros((weight.shape[0], more, *weight.shape[2:]), weight.dtype)
     ends = np.array([0, 0, 0, 0, 0, more, 0, 0], np.int64)
     amounts = gs.Constant(scope.model.unique_name(f"{node.name}__channels"), ends)
-    _insert(scope, node, ctx, "Pad", [node.inputs[0], amounts], {"mode": "constant"})
+    shape = ctx.shape(node.inputs[0])
+    wide = None if shape is None else (shape[0], ctx.target.channel_block, *shape[2:])
+    _insert(scope, node, ctx, "Pad", [node.inputs[0], amounts], {"mode": "constant"}, wide)
     scope.set_constant(node, 1, np.concatenate([weight, zeros], 1))
 
 
@@ -143,7 +145,8 @@ def _fold(scope: Scope, node: gs.Node, ctx: Context) -> str:
         return f"the size of its input, {shape[2]} x {shape[3]}, is odd, or more than it reads"
     (top, bottom), (left, right) = (side for side in sides if side is not None)
     folded = _folded(weight, pads[:2])
-    _insert(scope, node, ctx, "SpaceToDepth", [node.inputs[0]], {"blocksize": 2})
+    cells = (shape[0], folded.shape[1], *(d and d // 2 for d in shape[2:]))
+    _insert(scope, node, ctx, "SpaceToDepth", [node.inputs[0]], {"blocksize": 2}, cells)
     scope.set_constant(node, 1, folded)
     node.attrs.pop("auto_pad", None)
     node.attrs |= {
@@ -204,16 +207,13 @@ def _insert(
     op: str,
     inputs: list[gs.Tensor],
     attrs: dict[str, object],
+    shape: tuple[int | None, ...] | None,
 ) -> None:
-    """Put *op* in front of the image that *node* reads."""
+    """Put *op* in front of the image that *node* reads; *shape* is that of its result."""
     made = gs.Variable(scope.model.unique_name(f"{node.name}__wide"), node.inputs[0].dtype)
     name = scope.model.unique_name(f"{node.name}__widen")
-    fact = ctx.facts.get(node.inputs[0].name)
-    if fact is not None and fact.shape is not None and len(fact.shape) == 4:
-        n, c, h, w = fact.shape
-        wide = (n, ctx.target.channel_block, h, w)
-        cells = (n, c and 4 * c, h and h // 2, w and w // 2)
-        ctx.facts[made.name] = replace(fact, shape=wide if op == "Pad" else cells)
+    if shape is not None and node.inputs[0].name in ctx.facts:
+        ctx.facts[made.name] = replace(ctx.facts[node.inputs[0].name], shape=shape)
     scope.insert(node, op, inputs, [made], attrs, name=name)
     ctx.added.add(name)
     replace_input(node, 0, made)

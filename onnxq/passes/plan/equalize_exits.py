@@ -130,6 +130,7 @@ def _exits(model: Model, ctx: Context, samples: int) -> Iterator[tuple[gs.Node, 
         ) or model.is_output(tensor)
         if inner or not users or not isinstance(spec, QuantSpec):
             continue
+        values = values_of(tensor, 1, ctx)
         if not isinstance(weight, QuantSpec) or not isinstance(weight.granularity, PerAxis):
             ctx.decline(node, "its weights have one scale for all channels")
         elif not all(is_constant(t) for t in node.inputs[1:] if not t.is_empty()):
@@ -138,11 +139,9 @@ def _exits(model: Model, ctx: Context, samples: int) -> Iterator[tuple[gs.Node, 
             ctx.decline(node, f"its results end at {max(spec.limits):g}")
         elif any(_by_channel(n) for n, _ in users):
             ctx.decline(node, "a factor for each channel is there already")
-        elif all(n.op == "GlobalAveragePool" for n, _ in users) and (
-            (averaged := values_of(tensor, 1, ctx)) >= _AVERAGED
-        ):
-            ctx.decline(node, f"only averages of {averaged} values read it: rounding averages out")
-        elif (seen := samples * values_of(tensor, 1, ctx)) < LEAST_VALUES:
+        elif values >= _AVERAGED and all(n.op == "GlobalAveragePool" for n, _ in users):
+            ctx.decline(node, f"only averages of {values} values read it: rounding averages out")
+        elif (seen := samples * values) < LEAST_VALUES:
             ctx.decline(node, f"{seen} values of each channel tell too little")
         else:
             yield node, tensor
