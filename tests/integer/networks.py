@@ -57,6 +57,12 @@ def conv_pointwise_no_bias(m: Qdq) -> list[str]:
 
 
 @network
+def conv_few_pixels(m: Qdq) -> list[str]:
+    """The first and last of 16 places are as far apart as 16 neighbours, but are no row."""
+    return [m.quantize(m.conv(m.input((3, 3, 6)), (4, 3), (1, 1), strides=[1, 3]), -3)]
+
+
+@network
 def conv_same_upper(m: Qdq) -> list[str]:
     y = m.conv(m.input((2, 7, 6)), (3, 2), strides=[2, 2], auto_pad="SAME_UPPER")
     return [m.quantize(y, -11, INT16)]  # shifts to the left

@@ -42,7 +42,8 @@ def test_c_equals_the_reference(name: str, multiplier: bool, tmp_path: Path) -> 
 @pytest.mark.parametrize("flags", [STRICT, FAST], ids=["strict", "fast"])
 @pytest.mark.parametrize("wanted", [True, False], ids=["blocks", "plain"])
 def test_both_ways_of_convolution(wanted: bool, flags: tuple[str, ...], tmp_path: Path) -> None:
-    for name in ("conv_channels_strides_pads", "conv_dilated_groups", "conv_pointwise_no_bias"):
+    several = "channels_strides_pads", "dilated_groups", "pointwise_no_bias", "few_pixels"
+    for name in (f"conv_{n}" for n in several):
         program = lower(Model.load(build(name)))
         with blocks(wanted):
             source = project(program, tmp_path / name, flags=flags)

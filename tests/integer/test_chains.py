@@ -75,6 +75,8 @@ def test_with_zero_points_onnx_runtime_is_off_by_one_at_most(proto: onnx.ModelPr
     program = lowered(proto)
     if program is None:
         return
+    if any(step.bits > 24 for step in program.steps):
+        return  # sums that float32 rounds
     ((name, value),) = program.inputs.items()
     shape = (3, *program.values[value].shape[1:])
     found = verify(Model.load(proto), [{name: normal(shape)}], c=False)

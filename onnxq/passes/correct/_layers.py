@@ -14,7 +14,7 @@ from onnxq.graph import Model, attribute, constant_value, consumers
 from onnxq.passes._reads import reads_of
 from onnxq.passes.correct._emitted import LINEAR
 from onnxq.pipeline import Context
-from onnxq.quant import PerAxis, QuantSpec, ScaleRule
+from onnxq.quant import PerAxis, PerTensor, QuantSpec, ScaleRule
 from onnxq.quant.pairs import from_kernel_rows, kernel_rows
 from onnxq.quant.patches import Reads
 from onnxq.quant.second_order import Codes
@@ -23,6 +23,8 @@ from onnxq.quant.weights import knows_pairs
 Array = NDArray[np.float32]
 
 
+_LOST_TO_THE_WIDEST = 2
+"""Bits that a channel loses to a scale that the widest of all set, where they differ four times."""
 UNREAD: Array = np.empty(0, np.float32)
 """In place of weights that are read when it is their turn."""
 
@@ -53,6 +55,12 @@ class Layer:
     def name(self) -> str:
         """Name of the weight."""
         return str(self.node.inputs[1].name)
+
+    @property
+    def bits(self) -> int:
+        """Bits that most of its channels use: fewer than codes have where all share one scale."""
+        shared = isinstance(self.spec.granularity, PerTensor)
+        return self.spec.dtype.bits - (_LOST_TO_THE_WIDEST if shared else 0)
 
     @property
     def columns(self) -> int:
@@ -150,7 +158,7 @@ def narrow(model: Model, ctx: Context, bits: int, columns: int) -> list[Layer]:
     *columns* values in a patch are left.
     """
     layers, left = find(model, ctx)
-    found = [layer for layer in layers if layer.spec.dtype.bits <= bits]
+    found = [layer for layer in layers if layer.bits <= bits]
     if layers and not found:
         return []
     for layer in found:

@@ -71,7 +71,8 @@ class RoundSecondOrder(Pass):
         columns: layers with more values in a patch are left.
         scales: whether finer and coarser scales of each output channel are tried too, where codes
             have at most 6 bits.
-        bits: layers whose weights have more bits are not looked at.
+        bits: layers whose weights have more bits are not looked at; one scale for all channels
+            counts as two bits less.
     """
 
     name: ClassVar[str] = "round-second-order"

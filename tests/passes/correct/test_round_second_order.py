@@ -148,3 +148,21 @@ def test_few_bits_try_scales(scales: bool) -> None:
     same = np.array_equal(ctx.qparams["w"].scale, found.qparams["w"].scale)
     assert same is not scales
     assert np.abs(np.asarray(found.integers["w"]).astype(int)).max() <= 7
+
+
+@pytest.mark.parametrize(("granularity", "rounded"), [("tensor", True), ("channel", False)])
+def test_one_scale_for_all_channels_counts_as_fewer_bits(granularity: str, rounded: bool) -> None:
+    text = """g (float[1,8,9,9] x) => (float[1,6,7,7] y) <float[6,8,3,3] w>
+        { [conv] y = Conv (x, w) }"""
+    sizes = 0.5 ** np.arange(6)  # of output channels
+    w = RNG.normal(size=(6, 8, 3, 3)) * sizes[:, None, None, None]
+    before, data = (
+        BEFORE.replace("plan-kernels", f"plan-kernels{{granularity={granularity}}}"),
+        images(16),
+    )
+    nearest, found = (
+        run(text, recipe, weights={"w": w.astype(np.float32)}, data=data, target="x86-vnni")[1]
+        for recipe in (before, f"{before},round-second-order{{bits=6}}")
+    )
+    same = np.array_equal(nearest.integers["w"], found.integers["w"])
+    assert same is not rounded

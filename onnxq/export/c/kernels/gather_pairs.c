@@ -16,7 +16,7 @@ static void gather_pairs_@(const IN *x, int16_t *restrict patch, const struct co
     for (int32_t i = 0; i < w->kernel_height * w->kernel_width; i++) {
         const int32_t down = i / w->kernel_width * w->hole_y;
         const int32_t right = i % w->kernel_width * w->hole_x;
-        int32_t hits = 0;
+        int32_t neighbours = 0;
         for (int32_t p = 0; p < PIXELS; p++) {
             const int32_t y = top[p] + down, across = left[p] + right;
             const int32_t hit = (y >= 0) & (y < w->in_height) & (across >= 0)
@@ -24,9 +24,9 @@ static void gather_pairs_@(const IN *x, int16_t *restrict patch, const struct co
             at[p] = hit * (y * w->in_width + across);
             keep[p] = -hit;
             around[p] = (1 - hit) * c->outside;
-            hits += hit;
+            neighbours += hit & (at[p] == at[0] + p);
         }
-        const int32_t row = hits == PIXELS && at[PIXELS - 1] - at[0] == PIXELS - 1;
+        const int32_t row = neighbours == PIXELS;
         for (int32_t k = 0; k < c->in_channels; k += 2, patch += 2 * PIXELS) {
             const IN *even = x + k * plane, *odd = even + (k + 1 < c->in_channels) * plane;
             for (int32_t p = 0; row && p < PIXELS; p++) {
