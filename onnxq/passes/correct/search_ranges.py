@@ -20,6 +20,7 @@ from onnxq.quant.choose import qparams_from_range
 
 _COARSE = (0.25, 0.5, 1.6)
 """What the range in use is multiplied by first; then the two halfway to the best's neighbours."""
+_PARTS = 8
 
 _CHOICE = RangeChoice("search-ranges", "least noise at the outputs of the last integer layers", {})
 
@@ -44,12 +45,13 @@ class SearchRanges(Pass):
         ``choose-ranges{method=mse},search-ranges``
 
     When it declines
-        All ranges stay where together they would not lower the noise, and where a node with
-        sub-graphs (If, Loop) lies in front of the last integer layers.
+        Ranges that do not lower the noise together with those that gain more, and models where a
+        node with sub-graphs (If, Loop) lies in front of the last integer layers.
 
     Numerics
-        Noise of single tensors adds up nearly as if independent, so each is searched alone; all
-        together are kept only if they lower the noise of all, on twice as many samples.
+        Each tensor is searched alone, as if noise simply added up. What is cut off adds up to
+        more, so ranges are then tried together, on twice as many samples: those that gain most,
+        from none to all in eighths. As many are kept as leave the least noise.
 
     Source
         Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1 (ranges by
@@ -95,27 +97,47 @@ class SearchRanges(Pass):
         trials = self.samples * (1 + len(_COARSE) + 2)
         price = {n: c * trials for n, c in costs.items()}
         searched = _within(self.runs / 2, [g for _, g in loud], price)
-        found = self._best(bench, searched, ctx, self.share * sum(made))
+        found, gains = self._best(bench, searched, ctx, self.share * sum(made))
         changed = [g for g in searched if found[g.rounded[0]] is not ranges[g.rounded[0]]]
-        if not changed:
-            return
-        both = [
-            {name: q for g in changed for name, q in _variant(g, of).items()}
-            for of in (ranges, found)
-        ]
-        before, after = bench.noise(ctx, both, 2 * self.samples)
-        for group in changed:
-            if not after < before:
-                ctx.decline(group.rounded[0], "the noise at the outputs would not go down")
-                continue
+        changed.sort(key=lambda g: -gains[g.rounded[0]])
+        taken = self._taken(bench, changed, ranges, found, ctx)
+        for group in changed[taken:]:
+            ctx.decline(group.rounded[0], "the noise at the outputs would not go down")
+        for group in changed[:taken]:
             for name in group.tensors:
                 ctx.qparams[name] = found[group.rounded[0]]
             ctx.choices.update(dict.fromkeys(group.rounded, _CHOICE))
 
+    def _taken(
+        self,
+        bench: Bench,
+        changed: list[ScaleGroup],
+        ranges: Mapping[str, QParams],
+        found: Mapping[str, QParams],
+        ctx: Context,
+    ) -> int:
+        """How many of *changed*, from the first on, leave the least noise with what was *found*."""
+        if not changed:
+            return 0
+        counts = sorted({-(-len(changed) * part // _PARTS) for part in range(_PARTS + 1)})
+        together = [
+            {
+                name: q
+                for at, group in enumerate(changed)
+                for name, q in _variant(group, found if at < count else ranges).items()
+            }
+            for count in counts
+        ]
+        noise = bench.noise(ctx, together, 2 * self.samples).tolist()
+        return min(zip(noise, counts, strict=True))[1]
+
     def _best(
         self, bench: Bench, groups: list[ScaleGroup], ctx: Context, alike: float
-    ) -> dict[str, QParams]:
-        """By first tensor, the widest range of each group whose noise is *alike* the least."""
+    ) -> tuple[dict[str, QParams], dict[str, float]]:
+        """The widest range of each group whose noise is *alike* the least, and what it gains.
+
+        Both are named by the first tensor of the group.
+        """
         now = {g.rounded[0]: ctx.qparams[g.rounded[0]] for g in groups}
         seen: dict[str, dict[float, tuple[float, QParams]]] = {name: {} for name in now}
         wanted: dict[str, tuple[float, ...]] = dict.fromkeys(now, (1.0, *_COARSE))
@@ -127,11 +149,14 @@ class SearchRanges(Pass):
                 seen[group.rounded[0]][factor] = found, q
             wanted = {name: _beside(results) for name, results in seen.items()}
         chosen: dict[str, QParams] = {}
+        gains: dict[str, float] = {}
         for name, results in seen.items():
             enough = min(noise for noise, _ in results.values()) + alike
-            ranges = [results[f][1] for f in (1.0, *results) if results[f][0] <= enough]
-            chosen[name] = max(ranges, key=lambda q: float(q.scale))  # of equal ones, that in use
-        return chosen
+            ranges = [results[f] for f in (1.0, *results) if results[f][0] <= enough]
+            # of equal ones, that in use
+            noise, chosen[name] = max(ranges, key=lambda result: float(result[1].scale))
+            gains[name] = results[1.0][0] - noise
+        return chosen, gains
 
     def _groups(self, model: Model, ctx: Context) -> list[ScaleGroup]:
         """Groups of activations whose range is free, and matters."""

@@ -142,3 +142,27 @@ def test_the_model_itself_is_not_touched() -> None:
     kept = {n.op_type for n in model.to_proto().graph.node}
     assert kept == {"Conv", "Clip"}
     onnx.checker.check_model(model.to_proto())
+
+
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_only_ranges_that_help_together_are_kept(
+    best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone each lowers the noise; together, *best* of them do."""
+    measured, together = Bench.noise, []
+
+    def noise_of(bench: Bench, ctx: Context, variants: list[dict], samples: int) -> np.ndarray:
+        if samples < 32:
+            return measured(bench, ctx, variants, samples)
+        together.extend(variants)
+        return np.abs(np.arange(len(variants)) - best) + 1.0
+
+    monkeypatch.setattr(Bench, "noise", noise_of)
+    data = images(40)
+    _, before = run(SATURATED, BEFORE, weights=WEIGHTS, data=data)
+    _, after = run(SATURATED, f"{SEARCH}{{share=0}}", weights=WEIGHTS, data=data)
+    moved = {n for n, q in before.qparams.items() if after.qparams[n].scale != q.scale}
+    assert [len(v) for v in together] == [2, 2, 2]
+    assert len(moved) == best
+    declined = [d.node for d in after.journal.declines if d.pass_name == "search-ranges"]
+    assert len(declined) == 2 - best and not moved & set(declined)
