@@ -74,12 +74,20 @@ class Verifier:
 
     def _format(self, model: Model) -> None:
         try:
-            onnx.checker.check_model(model.outline())
+            onnx.checker.check_model(_with_shapes(model.outline()))
         except (onnx.checker.ValidationError, ValueError, OnnxqError) as error:
             raise PassError(
                 f"{_names(self._unchecked)}: the model is no longer valid ONNX",
                 why=str(error).strip(),
             ) from error
+
+
+def _with_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """*proto*, its inputs and outputs with a shape: runtimes do without, the checker does not."""
+    for value in (*proto.graph.input, *proto.graph.output):
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    return proto
 
 
 def _names(passes: list[Pass]) -> str:

@@ -133,6 +133,16 @@ def test_what_was_broken_before_is_not_blamed_on_a_pass() -> None:
     PassManager([make("good", nothing)]).run(model, Context(target=TARGET))
 
 
+def test_an_output_without_a_shape_is_not_blamed_on_a_pass() -> None:
+    def rename(model, ctx):
+        model.node("neg").name = "minus"
+
+    model = chain()
+    model.graph.outputs[0].shape = None
+    assert not model.to_proto().graph.output[0].type.tensor_type.HasField("shape")
+    PassManager([make("good", rename)]).run(model, Context(target=TARGET))
+
+
 def test_checker_runs_at_the_end_of_a_stage() -> None:
     def unknown_operator(model, ctx):
         model.node("neg").op = "Negg"
