@@ -1,12 +1,14 @@
 """Variants of a model in one run: in each, some tensors are rounded and the rest is float.
 
-What rounding does is measured where the last integer layers write, as noise to signal.
+What rounding does is measured where the last integer layers write, as noise to signal. There errors
+may be *centred*: what a channel is off by on average is left out, as a bias that is corrected later
+takes it, and of n samples n / (n − 1) of the rest is counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ from onnxq.threads import in_order
 
 Variant = Mapping[str, QParams | NDArray[Any]]
 """By tensor, how it is rounded; or, of a constant, the values that it becomes."""
-_FOUND, _ONE, _LEAST = "onnxq_noise", "onnxq_one", "onnxq_least"
+_FOUND, _MEANS, _ONE, _LEAST = "onnxq_noise", "onnxq_means", "onnxq_one", "onnxq_least"
+_ENOUGH = 4
+"""Samples whose mean error is told apart from the rest."""
 _NODES = 3000
 """Most nodes of the variants that run together."""
 
@@ -37,12 +41,14 @@ class Bench:
         ends: the tensors that are compared.
         before: the nodes that the ends depend on, in order.
         work: multiply-accumulates by node name.
+        shapes: of the ends whose rank is known, the rank, and the axis that channels are on.
     """
 
     proto: onnx.ModelProto
     ends: tuple[str, ...]
     before: tuple[onnx.NodeProto, ...]
     work: Mapping[str, int]
+    shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, ctx: Context) -> Bench:
@@ -59,7 +65,10 @@ class Bench:
         ends = tuple(t for t, kind in last.items() if kind)
         before = tuple(n for n in proto.graph.node if any(o in last for o in n.output))
         work = {n.name: macs(n, ctx) or 0 for n in model.graph.nodes}
-        return cls(proto, ends, before, work)
+        tensors = model.tensors()
+        ranks = {t: ctx.rank(tensors[t]) for t in ends}
+        shapes = {t: (r, 1 if r > 3 else r - 1) for t, r in ranks.items() if r}
+        return cls(proto, ends, before, work, shapes)
 
     @classmethod
     def at_outputs(cls, model: Model, ctx: Context) -> Bench:
@@ -96,11 +105,17 @@ class Bench:
         total = sum(self.work.get(n.name, 0) for n in self.before)
         return sum(self.work.get(n.name, 0) for n in self.behind(tensors)) / max(total, 1)
 
-    def noise(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
-        """Mean noise to signal over the ends, of each variant on the first *samples*."""
+    def noise(
+        self, ctx: Context, variants: Sequence[Variant], samples: int, *, centred: bool = False
+    ) -> NDArray[np.float64]:
+        """Mean noise to signal over the ends, of each variant on the first *samples*.
+
+        *centred* where there are enough samples, and the ranks of all ends are known.
+        """
         side = 2 if samples == 1 else 1  # samples run side by side; of one alone, variants do
+        centred = centred and samples >= _ENOUGH and all(end in self.shapes for end in self.ends)
         batches = list(self._batches(variants, side))
-        found = list(in_order(lambda b: self._run(ctx, b, samples), batches, side))
+        found = list(in_order(lambda b: self._run(ctx, b, samples, centred), batches, side))
         return np.concatenate(found) if found else np.empty(0)
 
     def _batches(self, variants: Sequence[Variant], side: int) -> Iterator[list[Variant]]:
@@ -117,22 +132,37 @@ class Bench:
         if batch:
             yield batch
 
-    def _run(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
+    def _run(
+        self, ctx: Context, variants: Sequence[Variant], samples: int, centred: bool
+    ) -> NDArray[np.float64]:
         joined = onnx.ModelProto()
         joined.CopyFrom(self.proto)
         graph = joined.graph
         drop(graph, self.before)
-        parts = []
+        parts, means = [], []
         signals = [power(graph, end, end) for end in self.ends]
         for number, variant in enumerate(variants):
             written = self._copy(graph, variant, f"onnxq_{number}__")
             for end, signal in zip(self.ends, signals, strict=True):
-                parts.append(ratio(graph, written.get(end, end), end, signal, f"{number}_{end}"))
-        graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
+                base = f"{number}_{end}"
+                parts.append(ratio(graph, written.get(end, end), end, signal, base))
+                if centred:
+                    means.append(mean_error(joined, base, *self.shapes[end]))
         observer = ChannelMeans(0)
-        found = ctx.observe_apart(joined, {_FOUND: (observer,)}, samples)
-        by_end = found.get(_FOUND, observer).mean.reshape(len(variants), len(self.ends))
-        return np.asarray(by_end.mean(axis=1))
+        wanted = {_FOUND: (observer,)}
+        graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
+        if centred:
+            wanted[_MEANS] = (observer,)
+            graph.node.append(helper.make_node("Concat", means, [_MEANS], _MEANS, axis=0))
+        found = ctx.observe_apart(joined, wanted, samples)
+        total = found.get(_FOUND, observer)
+        by_end = total.mean.reshape(len(variants), len(self.ends))
+        noise = by_end.mean(axis=1)
+        if centred and total.samples > 1:
+            squares = np.square(found.get(_MEANS, observer).mean).reshape(len(variants), -1)
+            noise = noise - squares.sum(axis=1) / len(self.ends)
+            noise *= total.samples / (total.samples - 1)
+        return np.asarray(noise)
 
     def _copy(self, graph: onnx.GraphProto, variant: Variant, prefix: str) -> dict[str, str]:
         """Write the nodes behind *variant* once more; names of their tensors there."""
@@ -206,3 +236,24 @@ def ratio(graph: onnx.GraphProto, tensor: str, end: str, signal: str, base: str)
     total = power(graph, off, base)
     floor = _node(graph, "Add", [signal, _LEAST], f"onnxq_floor__{base}")
     return _node(graph, "Div", [total, floor], f"onnxq_ratio__{base}")
+
+
+def mean_error(joined: onnx.ModelProto, base: str, rank: int, axis: int) -> str:
+    """What each channel is off by on average, such that its squares add up to a part of ``ratio``.
+
+    [channels], of a tensor of *rank* with channels on *axis*, behind the ``ratio`` named *base*.
+    """
+    graph, off = joined.graph, f"onnxq_off__{base}"
+    axes, mean = [i for i in range(rank) if i != axis], off
+    if axes and next(o.version for o in joined.opset_import if o.domain in ("", "ai.onnx")) < 18:
+        mean = _node(graph, "ReduceMean", [off], f"onnxq_mean__{base}", axes=axes, keepdims=0)
+    elif axes:
+        chosen = f"onnxq_axes__{base}"
+        graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), chosen))
+        mean = _node(graph, "ReduceMean", [off, chosen], f"onnxq_mean__{base}", keepdims=0)
+    sizes = [_node(graph, "Size", [t], f"onnxq_size{i}__{base}") for i, t in enumerate((off, mean))]
+    places = _node(graph, "Div", sizes, f"onnxq_places__{base}")
+    places = _node(graph, "Cast", [places], f"onnxq_count__{base}", to=onnx.TensorProto.FLOAT)
+    share = _node(graph, "Div", [places, f"onnxq_floor__{base}"], f"onnxq_share__{base}")
+    root = _node(graph, "Sqrt", [share], f"onnxq_root__{base}")
+    return _node(graph, "Mul", [mean, root], f"onnxq_channels__{base}")

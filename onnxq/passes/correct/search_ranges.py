@@ -128,7 +128,7 @@ class SearchRanges(Pass):
             }
             for count in counts
         ]
-        noise = bench.noise(ctx, together, 2 * self.samples).tolist()
+        noise = bench.noise(ctx, together, 2 * self.samples, centred=True).tolist()
         return min(zip(noise, counts, strict=True))[1]
 
     def _best(
@@ -144,7 +144,7 @@ class SearchRanges(Pass):
         for _ in range(2):
             trials = [(g, f, self._scaled(g, f, ctx)) for g in groups for f in wanted[g.rounded[0]]]
             variants = [_variant(g, {g.rounded[0]: q}) for g, _, q in trials]
-            noise = bench.noise(ctx, variants, self.samples).tolist()
+            noise = bench.noise(ctx, variants, self.samples, centred=True).tolist()
             for (group, factor, q), found in zip(trials, noise, strict=True):
                 seen[group.rounded[0]][factor] = found, q
             wanted = {name: _beside(results) for name, results in seen.items()}
