@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -85,6 +87,28 @@ def test_variants_measure_what_rounding_does() -> None:
     assert found[2] == 0
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+def test_what_biases_take_is_left_out_of_noise(opset: int) -> None:
+    """Of errors that are alike in every place nothing is left, of others their variance."""
+    text = """g (float[1,4,8,8] x) => (float[1,4,8,8] y) <float[4,4,1,1] w>
+        { [one] a = Conv (x, w) [two] y = Relu (a) }"""
+    data = [{"x": RNG.uniform(1, 2, (1, 4, 8, 8)).astype(np.float32)} for _ in range(6)]
+    w = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
+    recipe = f"raise-opset{{opset={opset}}},{BEFORE}"
+    model, ctx = run(text, recipe, weights={"w": w}, data=data)
+    bench = Bench.of(model, ctx)
+    step = ctx.qparams["x"].scale * 40  # few codes: errors are large
+    coarse = replace(ctx.qparams["x"], scale=np.float32(step))
+    (plain,), (centred,) = (bench.noise(ctx, [{"x": coarse}], 6, centred=c) for c in (False, True))
+    errors, powers = [], []
+    for x in (feed["x"] for feed in data):
+        powers.append(float(np.square(x).sum()))
+        errors.append((coarse.fake(x) - x).mean(axis=(0, 2, 3)) * np.sqrt(64 / powers[-1]))
+    drift = float(np.square(np.mean(errors, axis=0)).sum())
+    assert drift > 0
+    np.testing.assert_allclose(centred, (plain - drift) * 6 / 5, rtol=1e-3)
+
+
 def steps(x: np.ndarray, fake: dict) -> np.ndarray:
     same = {n: fake.get(n, lambda v: v) for n in "xar"}
     w = {k: v.reshape(len(v), -1).astype(np.float64) for k, v in WEIGHTS.items()}
@@ -151,9 +175,11 @@ def test_only_ranges_that_help_together_are_kept(
     """Alone each lowers the noise; together, *best* of them do."""
     measured, together = Bench.noise, []
 
-    def noise_of(bench: Bench, ctx: Context, variants: list[dict], samples: int) -> np.ndarray:
+    def noise_of(
+        bench: Bench, ctx: Context, variants: list[dict], samples: int, *, centred: bool = False
+    ) -> np.ndarray:
         if samples < 32:
-            return measured(bench, ctx, variants, samples)
+            return measured(bench, ctx, variants, samples, centred=centred)
         together.extend(variants)
         return np.abs(np.arange(len(variants)) - best) + 1.0
 
