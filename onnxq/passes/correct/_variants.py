@@ -2,7 +2,7 @@
 
 What rounding does is measured where the last integer layers write, as noise to signal. There errors
 may be *centred*: what a channel is off by on average is left out, as a bias that is corrected later
-takes it, and of n samples n / (n − 1) of the rest is counted.
+takes it; of n samples n / (n − 1) of what means vary is counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from onnxq.calibrate.channel_means import ChannelMeans
+from onnxq.calibrate.channel_rows import ChannelRows, stacked
 from onnxq.graph import Model
 from onnxq.pipeline import Context
 from onnxq.pipeline.macs import macs
@@ -105,10 +105,14 @@ class Bench:
         total = sum(self.work.get(n.name, 0) for n in self.before)
         return sum(self.work.get(n.name, 0) for n in self.behind(tensors)) / max(total, 1)
 
-    def noise(
+    def noise(self, ctx: Context, variants: Sequence[Variant], samples: int) -> NDArray[np.float64]:
+        """Mean noise to signal over the ends, of each variant on the first *samples*."""
+        return np.asarray(self.by_sample(ctx, variants, samples).mean(axis=0))
+
+    def by_sample(
         self, ctx: Context, variants: Sequence[Variant], samples: int, *, centred: bool = False
     ) -> NDArray[np.float64]:
-        """Mean noise to signal over the ends, of each variant on the first *samples*.
+        """Noise to signal over the ends, [samples, variants].
 
         *centred* where there are enough samples, and the ranks of all ends are known.
         """
@@ -116,7 +120,7 @@ class Bench:
         centred = centred and samples >= _ENOUGH and all(end in self.shapes for end in self.ends)
         batches = list(self._batches(variants, side))
         found = list(in_order(lambda b: self._run(ctx, b, samples, centred), batches, side))
-        return np.concatenate(found) if found else np.empty(0)
+        return np.concatenate(found, axis=1) if found else np.empty((samples, 0))
 
     def _batches(self, variants: Sequence[Variant], side: int) -> Iterator[list[Variant]]:
         """*variants* in order, as many at once as may run together, in *side* batches at least."""
@@ -148,20 +152,19 @@ class Bench:
                 parts.append(ratio(graph, written.get(end, end), end, signal, base))
                 if centred:
                     means.append(mean_error(joined, base, *self.shapes[end]))
-        observer = ChannelMeans(0)
+        observer = ChannelRows(0)
         wanted = {_FOUND: (observer,)}
         graph.node.append(helper.make_node("Concat", parts, [_FOUND], _FOUND, axis=0))
         if centred:
             wanted[_MEANS] = (observer,)
             graph.node.append(helper.make_node("Concat", means, [_MEANS], _MEANS, axis=0))
         found = ctx.observe_apart(joined, wanted, samples)
-        total = found.get(_FOUND, observer)
-        by_end = total.mean.reshape(len(variants), len(self.ends))
-        noise = by_end.mean(axis=1)
-        if centred and total.samples > 1:
-            squares = np.square(found.get(_MEANS, observer).mean).reshape(len(variants), -1)
-            noise = noise - squares.sum(axis=1) / len(self.ends)
-            noise *= total.samples / (total.samples - 1)
+        rows = stacked(found.get(_FOUND, observer))
+        noise = rows.reshape(len(rows), len(variants), -1).mean(axis=2)
+        if centred and len(rows) > 1:
+            off = stacked(found.get(_MEANS, observer)).reshape(len(rows), len(variants), -1)
+            left = np.square(off - off.mean(axis=0)).sum(axis=2) * len(rows) / (len(rows) - 1)
+            noise += (left - np.square(off).sum(axis=2)) / len(self.ends)
         return np.asarray(noise)
 
     def _copy(self, graph: onnx.GraphProto, variant: Variant, prefix: str) -> dict[str, str]:

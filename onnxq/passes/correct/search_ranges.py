@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onnxq.calibrate.extremes import Extremes
 from onnxq.calibrate.observer import AnyObserver
 from onnxq.graph import Model, is_constant
@@ -21,6 +24,10 @@ from onnxq.quant.choose import qparams_from_range
 _COARSE = (0.25, 0.5, 1.6)
 """What the range in use is multiplied by first; then the two halfway to the best's neighbours."""
 _PARTS = 8
+
+Array = NDArray[np.float64]
+Result = tuple[Array, QParams]
+"""Noise by sample, and the scale that made it."""
 
 _CHOICE = RangeChoice("search-ranges", "least noise at the outputs of the last integer layers", {})
 
@@ -49,19 +56,23 @@ class SearchRanges(Pass):
         node with sub-graphs (If, Loop) lies in front of the last integer layers.
 
     Numerics
+        What channels of the outputs are off by on average is left out: biases take it later.
         Each tensor is searched alone, as if noise simply added up. What is cut off adds up to
         more, so ranges are then tried together, on twice as many samples: those that gain most,
-        from none to all in eighths. As many are kept as leave the least noise.
+        from none to all in eighths. As few are kept as leave the least noise, give or take one
+        standard error of the difference over samples.
 
     Source
         Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1 (ranges by
         an error measure); the measure at the outputs, as in Nahshan et al. 2019, "Loss Aware
-        Post-Training Quantization".
+        Post-Training Quantization". The rule of one standard error: Breiman et al. 1984,
+        "Classification and Regression Trees", section 3.4.3.
 
     Attributes:
         samples: how many samples a range is judged on, from the first on.
-        share: tensors that make less of the noise, as a share of all of it, are left; of ranges
-            that differ by less, the widest is taken, since larger values than those seen will come.
+        share: tensors that make less of the noise, as a share of all of it, are left; ranges that
+            differ by less are alike. Of those that are alike the one in use stays, or the widest is
+            taken, since larger values than those seen will come.
         runs: about how many runs of the whole model the search may take, counted in
             multiply-accumulates; a quarter of them to find out what makes noise.
     """
@@ -116,7 +127,7 @@ class SearchRanges(Pass):
         found: Mapping[str, QParams],
         ctx: Context,
     ) -> int:
-        """How many of *changed*, from the first on, leave the least noise with what was *found*."""
+        """How many of *changed*, from the first on, take what was *found*: see Numerics."""
         if not changed:
             return 0
         counts = sorted({-(-len(changed) * part // _PARTS) for part in range(_PARTS + 1)})
@@ -128,34 +139,39 @@ class SearchRanges(Pass):
             }
             for count in counts
         ]
-        noise = bench.noise(ctx, together, 2 * self.samples, centred=True).tolist()
-        return min(zip(noise, counts, strict=True))[1]
+        noise = bench.by_sample(ctx, together, 2 * self.samples, centred=True)
+        least = noise[:, noise.mean(axis=0).argmin()]
+        return next(c for c, n in zip(counts, noise.T, strict=True) if _alike(n, least))
 
     def _best(
-        self, bench: Bench, groups: list[ScaleGroup], ctx: Context, alike: float
+        self, bench: Bench, groups: list[ScaleGroup], ctx: Context, little: float
     ) -> tuple[dict[str, QParams], dict[str, float]]:
-        """The widest range of each group whose noise is *alike* the least, and what it gains.
+        """The range of each group, and what it gains; both by its first tensor.
 
-        Both are named by the first tensor of the group.
+        Of ranges whose noise is *little* more than the least, or no more that samples could tell,
+        it is the one in use, or the widest.
         """
         now = {g.rounded[0]: ctx.qparams[g.rounded[0]] for g in groups}
-        seen: dict[str, dict[float, tuple[float, QParams]]] = {name: {} for name in now}
+        seen: dict[str, dict[float, Result]] = {name: {} for name in now}
         wanted: dict[str, tuple[float, ...]] = dict.fromkeys(now, (1.0, *_COARSE))
         for _ in range(2):
             trials = [(g, f, self._scaled(g, f, ctx)) for g in groups for f in wanted[g.rounded[0]]]
             variants = [_variant(g, {g.rounded[0]: q}) for g, _, q in trials]
-            noise = bench.noise(ctx, variants, self.samples, centred=True).tolist()
-            for (group, factor, q), found in zip(trials, noise, strict=True):
+            noise = bench.by_sample(ctx, variants, self.samples, centred=True)
+            for (group, factor, q), found in zip(trials, noise.T, strict=True):
                 seen[group.rounded[0]][factor] = found, q
             wanted = {name: _beside(results) for name, results in seen.items()}
         chosen: dict[str, QParams] = {}
         gains: dict[str, float] = {}
         for name, results in seen.items():
-            enough = min(noise for noise, _ in results.values()) + alike
-            ranges = [results[f] for f in (1.0, *results) if results[f][0] <= enough]
-            # of equal ones, that in use
-            noise, chosen[name] = max(ranges, key=lambda result: float(result[1].scale))
-            gains[name] = results[1.0][0] - noise
+            in_use = results[1.0]
+            least = min(results.values(), key=_mean)
+            alike = [r for r in results.values() if _mean(r) - _mean(least) <= little]
+            alike += [r for r in results.values() if _alike(r[0], least[0])]
+            best = max(alike, key=lambda result: float(result[1].scale))
+            if any(result is in_use for result in alike):
+                best = in_use
+            chosen[name], gains[name] = best[1], _mean(in_use) - _mean(best)
         return chosen, gains
 
     def _groups(self, model: Model, ctx: Context) -> list[ScaleGroup]:
@@ -197,10 +213,21 @@ def _within(
     return found
 
 
-def _beside(results: Mapping[float, tuple[float, QParams]]) -> tuple[float, float]:
+def _alike(noise: Array, least: Array) -> bool:
+    """Whether *noise* by sample is larger than *least* by no more than one standard error."""
+    more = noise - least
+    error = more.std(ddof=1) / math.sqrt(more.size) if more.size > 1 else 0.0
+    return bool(more.mean() <= error)
+
+
+def _mean(result: Result) -> float:
+    return float(result[0].mean())
+
+
+def _beside(results: Mapping[float, Result]) -> tuple[float, float]:
     """Factors halfway to those beside the best of *results* so far."""
     tried = sorted(results)
-    best = min(tried, key=lambda f: results[f][0])
+    best = min(tried, key=lambda f: _mean(results[f]))
     at = tried.index(best)
     below = tried[at - 1] if at else best / 2
     above = tried[at + 1] if at + 1 < len(tried) else best * 2
