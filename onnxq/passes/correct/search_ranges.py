@@ -56,7 +56,7 @@ class SearchRanges(Pass):
         node with sub-graphs (If, Loop) lies in front of the last integer layers.
 
     Numerics
-        What channels of the outputs are off by on average is left out: biases take it later.
+        What channels of the outputs are off by on average counts a tenth: biases take it later.
         Each tensor is searched alone, as if noise simply added up. What is cut off adds up to
         more, so ranges are then tried together, on twice as many samples: those that gain most,
         from none to all in eighths. As few are kept as leave the least noise, give or take one

@@ -89,7 +89,7 @@ def test_variants_measure_what_rounding_does() -> None:
 
 @pytest.mark.parametrize("opset", [13, 18])
 def test_what_biases_take_is_left_out_of_noise(opset: int) -> None:
-    """Of errors that are alike in every place nothing is left, of others their variance."""
+    """Of errors that are alike in every place a tenth is left, of others their variance too."""
     text = """g (float[1,4,8,8] x) => (float[1,4,8,8] y) <float[4,4,1,1] w>
         { [one] a = Conv (x, w) [two] y = Relu (a) }"""
     data = [{"x": RNG.uniform(1, 1.05, (1, 4, 8, 8)).astype(np.float32)} for _ in range(6)]
@@ -109,7 +109,7 @@ def test_what_biases_take_is_left_out_of_noise(opset: int) -> None:
     drift = float(np.square(np.mean(errors, axis=0)).sum())
     varying = float(np.square(np.array(errors) - np.mean(errors, axis=0)).sum()) / 5
     apart = plain - float(np.square(errors).sum()) / 6  # what means do not show
-    np.testing.assert_allclose(centred, apart + varying, rtol=1e-3)
+    np.testing.assert_allclose(centred, 0.1 * plain + 0.9 * (apart + varying), rtol=1e-3)
     assert centred < plain - 0.5 * drift
 
 
