@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from onnxq.quant.pairs import relieve_pairs
 
 Array = NDArray[np.float32]
+WIDE = 2048
+"""With more columns one trial of damping and order has to do: time grows with their third power."""
 _BLOCK = 64
 """Columns whose mutual errors are followed one by one; errors of earlier blocks come in at once."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import helper, numpy_helper
 
 from onnxq.graph import consumers, producer
+from onnxq.graph.header import default_opset
+from onnxq.passes.correct._writer import Writer
 from onnxq.pipeline.eligibility import clamp
 
 FLOAT, ERROR, WEIGHT = (f"onnxq_{part}__" for part in ("float", "error", "weight"))
@@ -58,7 +58,7 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
     weight, over rows that are looked at; names of layers without weights, whose mean is plain, are
     returned.
     """
-    opset = next(o.version for o in joined.opset_import if o.domain in ("", "ai.onnx"))
+    opset = default_opset(joined)
     graph, plain = joined.graph, set()
     nodes = list(graph.node)
     written = {n.name: n.output[0] for n in nodes}
@@ -70,7 +70,7 @@ def take_off(joined: onnx.ModelProto, layers: Mapping[str, Biased]) -> set[str]:
             continue
         out, raw, twin = node.output[0], f"{node.output[0]}__drifted", written[FLOAT + node.name]
         graph.node[-1].output[0] = raw
-        write = _Writer(graph, f"onnxq_drift__{node.name}__", opset)
+        write = Writer(graph, f"onnxq_drift__{node.name}__", opset)
         axes = [i for i in range(layer.rank) if i != layer.axis]
         write.rows = layer.rows() if opset >= _STEPS else None
         some = write.some(twin)
@@ -94,19 +94,19 @@ def hold(joined: onnx.ModelProto, names: Collection[str]) -> None:
     to int8 on a scale of its own, one for the tensor (WeightBiasQuantization); behind an Add it
     does not. Layers whose drift is taken off need none.
     """
-    opset = next(o.version for o in joined.opset_import if o.domain in ("", "ai.onnx"))
+    opset = default_opset(joined)
     nodes = list(joined.graph.node)
     del joined.graph.node[:]
     for node in nodes:
         joined.graph.node.append(node)
         if node.name in names:
-            write = _Writer(joined.graph, f"onnxq_hold__{node.name}__", opset)
+            write = Writer(joined.graph, f"onnxq_hold__{node.name}__", opset)
             out, raw = node.output[0], f"{node.output[0]}__held"
             joined.graph.node[-1].output[0] = raw
             write("Add", [raw, write.constant(NOTHING)], out)
 
 
-def _typical(write: _Writer, raw: str, twin: str, axes: list[int]) -> str:
+def _typical(write: Writer, raw: str, twin: str, axes: list[int]) -> str:
     """*raw* − *twin*, what is off by far more than most of its channel cut to a limit.
 
     A few values clipped at the end of a range are off by many codes; the mean would shift all
@@ -118,7 +118,7 @@ def _typical(write: _Writer, raw: str, twin: str, axes: list[int]) -> str:
     return write("Max", [write("Min", [difference, limit]), write("Neg", [limit])])
 
 
-def _weight(write: _Writer, node: gs.Node, twin: str) -> str | None:
+def _weight(write: Writer, node: gs.Node, twin: str) -> str | None:
     """f'(y)², about, of what *node* writes, for the activation f that alone reads it; None for 1.
 
     A gate σ(y) is the derivative of y · σ(y) but for a bump; a clamp's derivative is 0 or 1.
@@ -153,47 +153,3 @@ def _gate(users: Sequence[gs.Node]) -> str | None:
         if any(producer(t) is gate for t in gated.inputs):
             return str(gate.outputs[0].name)
     return None
-
-
-@dataclass
-class _Writer:
-    """Appends nodes to *graph*; names begin with *prefix*."""
-
-    graph: onnx.GraphProto
-    prefix: str
-    opset: int
-    rows: tuple[int, int] | None = None
-    count: int = field(default=0)
-
-    def __call__(
-        self, op: str, inputs: Sequence[str], output: str | None = None, **attributes: Any
-    ) -> str:
-        output = output or self._name()
-        self.graph.node.append(
-            helper.make_node(op, list(inputs), [output], self._name(), **attributes)
-        )
-        return output
-
-    def constant(self, value: float | Sequence[int]) -> str:
-        kind = np.float32 if isinstance(value, float) else np.int64
-        name = self._name()
-        self.graph.initializer.append(numpy_helper.from_array(np.array(value, kind), name))
-        return name
-
-    def some(self, tensor: str) -> str:
-        """Of *tensor* the rows that are looked at."""
-        if self.rows is None:
-            return tensor
-        axis, step = self.rows
-        # from behind: a start in front of the first row means that row, however few there are
-        ends = ([-1 - step // 2], [np.iinfo(np.int64).min], [axis], [-step])
-        return self("Slice", [tensor, *(self.constant(e) for e in ends)])
-
-    def mean(self, tensor: str, axes: list[int], output: str | None = None) -> str:
-        if self.opset < 18:
-            return self("ReduceMean", [tensor], output, axes=axes)
-        return self("ReduceMean", [tensor, self.constant(axes)], output)
-
-    def _name(self) -> str:
-        self.count += 1
-        return f"{self.prefix}{self.count}"

@@ -18,6 +18,8 @@ from onnx import helper, numpy_helper
 
 from onnxq.calibrate.channel_rows import ChannelRows, stacked
 from onnxq.graph import Model
+from onnxq.graph.header import default_opset
+from onnxq.passes.correct._writer import Writer
 from onnxq.pipeline import Context
 from onnxq.pipeline.macs import macs
 from onnxq.quant import QParams
@@ -248,17 +250,11 @@ def mean_error(joined: onnx.ModelProto, base: str, rank: int, axis: int) -> str:
 
     [channels], of a tensor of *rank* with channels on *axis*, behind the ``ratio`` named *base*.
     """
-    graph, off = joined.graph, f"onnxq_off__{base}"
-    axes, mean = [i for i in range(rank) if i != axis], off
-    if axes and next(o.version for o in joined.opset_import if o.domain in ("", "ai.onnx")) < 18:
-        mean = _node(graph, "ReduceMean", [off], f"onnxq_mean__{base}", axes=axes, keepdims=0)
-    elif axes:
-        chosen = f"onnxq_axes__{base}"
-        graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), chosen))
-        mean = _node(graph, "ReduceMean", [off, chosen], f"onnxq_mean__{base}", keepdims=0)
-    sizes = [_node(graph, "Size", [t], f"onnxq_size{i}__{base}") for i, t in enumerate((off, mean))]
-    places = _node(graph, "Div", sizes, f"onnxq_places__{base}")
-    places = _node(graph, "Cast", [places], f"onnxq_count__{base}", to=onnx.TensorProto.FLOAT)
-    share = _node(graph, "Div", [places, f"onnxq_floor__{base}"], f"onnxq_share__{base}")
-    root = _node(graph, "Sqrt", [share], f"onnxq_root__{base}")
-    return _node(graph, "Mul", [mean, root], f"onnxq_channels__{base}")
+    off, floor = f"onnxq_off__{base}", f"onnxq_floor__{base}"
+    write = Writer(joined.graph, f"onnxq_mean__{base}__", default_opset(joined))
+    axes = [i for i in range(rank) if i != axis]
+    mean = write.mean(off, axes) if axes else off
+    places = write("Div", [write("Size", [off]), write("Size", [mean])])
+    share = write("Div", [write("Cast", [places], to=onnx.TensorProto.FLOAT), floor])
+    each = write("Mul", [mean, write("Sqrt", [share])])
+    return write("Reshape", [each, write.constant([-1])])

@@ -67,7 +67,8 @@ class RoundByReconstruction(Pass):
 
     Attributes:
         bits: layers whose weights have more bits are not looked at: there the noise of activations
-            rules, which no choice of weights takes back.
+            rules, which no choice of weights takes back; one scale for all channels counts as two
+            bits less.
         samples: how many samples are measured, from the first on.
         segments: in how many runs of the growing quantized model.
         steps: of gradient descent for each layer; 0 leaves it out.

@@ -14,6 +14,7 @@ from onnxq.passes.correct._layers import Layer, narrow
 from onnxq.passes.correct._moments import moments
 from onnxq.pipeline import Context, Pass, Stage
 from onnxq.quant.second_order import (
+    WIDE,
     best_factors,
     by_activity,
     damp,
@@ -27,8 +28,6 @@ _DAMPING = (0.01, 0.1, 0.5)
 """Shares of the mean variance that are added to each column's, against what chance makes alike."""
 _SWEEPS = 3
 _FACTORS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35)
-_WIDE = 2048
-"""Columns of a patch beyond which there is one trial: each takes as long as all of others' did."""
 _FEW_BITS = 6
 """Up to here other scales are tried and single codes moved: with 8 bits it made no difference."""
 
@@ -107,21 +106,22 @@ class RoundSecondOrder(Pass):
         scales = [np.ones((*w.shape[:2], 1), np.float32)]
         if self.scales and layer.scalable and few:
             scales.append(best_factors(w, damp(h, _DAMPING[0]), allowed, _FACTORS))
-        trials = [(share, order) for share in _DAMPING for order in (by_activity(h), columns)]
-        if layer.columns > _WIDE:
-            trials = [(_DAMPING[1], by_activity(h))]
+        shares, orders = [*_DAMPING], [by_activity(h), columns]
+        if layer.columns > WIDE:
+            shares, orders = shares[1:2], orders[:1]
         best, factors, least = now, scales[0], objective(now - w, test)[:, :, None]
         for scale in scales:
             units = np.asarray(w / scale, np.float32)
-            for share, order in trials:
+            for share in shares:
                 damped = damp(h, share)
-                codes = round_by_feedback(units, damped, allowed, order)
-                if few:
-                    codes = descend(codes, units, damped, allowed, _SWEEPS)
-                error = objective(codes * scale - w, test)[:, :, None]
-                better = error < least  # row by row: outputs do not share their weights
-                best, factors = np.where(better, codes, best), np.where(better, scale, factors)
-                least = np.minimum(error, least)
+                for order in orders:
+                    codes = round_by_feedback(units, damped, allowed, order)
+                    if few:
+                        codes = descend(codes, units, damped, allowed, _SWEEPS)
+                    error = objective(codes * scale - w, test)[:, :, None]
+                    better = error < least  # row by row: outputs do not share their weights
+                    best, factors = np.where(better, codes, best), np.where(better, scale, factors)
+                    least = np.minimum(error, least)
         rescaled = bool((factors != 1).any())
         if not rescaled and np.array_equal(best, now):
             return False

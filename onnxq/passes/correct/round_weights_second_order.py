@@ -19,6 +19,7 @@ from onnxq.quant import QuantSpec
 from onnxq.quant.blocks import Blocks
 from onnxq.quant.pairs import from_kernel_rows
 from onnxq.quant.second_order import (
+    WIDE,
     Codes,
     by_activity,
     damp,
@@ -33,8 +34,7 @@ _OPS = ("MatMul", "Gemm", "Conv")
 _TRIALS = ((0.01, True), (0.01, False), (0.1, True), (0.1, False))
 """Damping, and whether columns are rounded by falling activity."""
 _SWEEPS = 3
-_WIDE = 2048
-"""With more columns one trial, and one sweep, have to do: time grows with their third power."""
+"""One has to do where there is one trial."""
 _PART = 1 << 21
 """Weights that are rounded at once."""
 
@@ -130,7 +130,7 @@ def _round(layer: Layer, grid: Blocks, read: PatchMomentsState) -> NDArray[np.ge
     codes = grid.quantize(weight)
     parts = [_Rows(layer, grid, weight, codes, cut) for cut in _cuts(layer)]
     least = [part.error(part.nearest, test) for part in parts]
-    wide, better = layer.columns > _WIDE, False
+    wide, better = layer.columns > WIDE, False
     for share, active in _TRIALS[:1] if wide else _TRIALS:
         columns = np.broadcast_to(np.arange(layer.columns), (len(h), layer.columns))
         damped, order = damp(h, share), by_activity(h) if active else columns

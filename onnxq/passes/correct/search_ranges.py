@@ -24,6 +24,7 @@ from onnxq.quant.choose import qparams_from_range
 _COARSE = (0.25, 0.5, 1.6)
 """What the range in use is multiplied by first; then the two halfway to the best's neighbours."""
 _PARTS = 8
+"""By how much of those that changed, at a time, more are tried together."""
 
 Array = NDArray[np.float64]
 Result = tuple[Array, QParams]
@@ -164,14 +165,14 @@ class SearchRanges(Pass):
         chosen: dict[str, QParams] = {}
         gains: dict[str, float] = {}
         for name, results in seen.items():
-            in_use = results[1.0]
             least = min(results.values(), key=_mean)
-            alike = [r for r in results.values() if _mean(r) - _mean(least) <= little]
-            alike += [r for r in results.values() if _alike(r[0], least[0])]
-            best = max(alike, key=lambda result: float(result[1].scale))
-            if any(result is in_use for result in alike):
-                best = in_use
-            chosen[name], gains[name] = best[1], _mean(in_use) - _mean(best)
+            alike = (
+                result
+                for result in results.values()
+                if _mean(result) - _mean(least) <= little or _alike(result[0], least[0])
+            )
+            best = max(alike, key=lambda result: (result[1] is now[name], float(result[1].scale)))
+            chosen[name], gains[name] = best[1], _mean(results[1.0]) - _mean(best)
         return chosen, gains
 
     def _groups(self, model: Model, ctx: Context) -> list[ScaleGroup]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -156,13 +158,29 @@ def test_one_scale_for_all_channels_counts_as_fewer_bits(granularity: str, round
         { [conv] y = Conv (x, w) }"""
     sizes = 0.5 ** np.arange(6)  # of output channels
     w = RNG.normal(size=(6, 8, 3, 3)) * sizes[:, None, None, None]
-    before, data = (
-        BEFORE.replace("plan-kernels", f"plan-kernels{{granularity={granularity}}}"),
-        images(16),
-    )
+    before = BEFORE.replace("plan-kernels", f"plan-kernels{{granularity={granularity}}}")
+    data = images(16)
     nearest, found = (
         run(text, recipe, weights={"w": w.astype(np.float32)}, data=data, target="x86-vnni")[1]
         for recipe in (before, f"{before},round-second-order{{bits=6}}")
     )
     same = np.array_equal(nearest.integers["w"], found.integers["w"])
     assert same is not rounded
+
+
+def test_wide_layers_have_one_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("onnxq.passes.correct.round_second_order")
+    tried, rounded = [], module.round_by_feedback
+    monkeypatch.setattr(
+        module, "round_by_feedback", lambda *given: tried.append(given) or rounded(*given)
+    )
+    text = """g (float[1,8,9,9] x) => (float[1,6,7,7] y) <float[6,8,3,3] w>
+        { [conv] y = Conv (x, w) }"""
+    weights = {"w": RNG.normal(0, 0.2, (6, 8, 3, 3)).astype(np.float32)}
+    data, counts = images(16), []
+    for columns in (72, 71):
+        monkeypatch.setattr(module, "WIDE", columns)
+        run(text, f"{BEFORE},round-second-order", weights=weights, data=data, target="x86-vnni")
+        counts.append(len(tried))
+        tried.clear()
+    assert counts == [6, 1]
