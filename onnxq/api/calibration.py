@@ -84,7 +84,7 @@ class Calibration:
 
     def compare(self, model: Model, *, optimize: bool = True) -> dict[str, NDArray[np.generic]]:
         """Outputs of *model* on the first samples, on the CPU."""
-        session = Session(model.to_proto(), (CPU,), optimize=optimize, qdq=False)
+        session = Session(model.to_proto(), (CPU,), optimize=optimize, qdq=False, brief=True)
         return {
             f"{part} (sample {i})": array
             for i, feed in enumerate(islice(iter(self.source), _COMPARED))
@@ -233,7 +233,7 @@ def open_calibration(
     """
     if isinstance(data, Calibration):
         return data
-    session = Session(model.to_proto(), (CPU,), optimize=bool(states))
+    session = Session(model.to_proto(), (CPU,), optimize=bool(states), brief=not states)
     if data is None and not random:
         raise DataError(
             "no calibration data",

@@ -45,8 +45,8 @@ class Probes:
         threads: int | None = None,
     ) -> None:
         # a message is made for a few runs, often of many copies of one layer
-        self._model, pack = model, isinstance(model, Model)
-        self._session = partial(Session, providers=tuple(providers), threads=threads, pack=pack)
+        self._model, brief = model, not isinstance(model, Model)
+        self._session = partial(Session, providers=tuple(providers), threads=threads, brief=brief)
         self._whole, self._reduced = list(whole), list(reduced)
         proto = self._message()
         check_taps(proto, [*whole, *reduced])

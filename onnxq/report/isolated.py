@@ -168,7 +168,7 @@ class Isolated:
             output = reducer.finish()
             session = Session(
                 trimmed(model), self.providers, threads=self.threads, qdq=not fake,
-                plan_memory=False, pack=False,
+                plan_memory=False, brief=True,
             )  # fmt: skip
             built.append(_Part(session, reducer, output, tensors))
         return built

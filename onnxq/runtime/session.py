@@ -32,6 +32,10 @@ _FLOAT8 = (onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E5M2)
 _FLOAT8_OPSET = 19
 #: Protobuf cannot serialize more; a larger model goes to ONNX Runtime as a file.
 LARGEST_MESSAGE = (1 << 31) - (1 << 26)
+#: Optimizers that take longer on a large graph than a few runs could save.
+_SLOW = (
+    "CommonSubexpressionElimination", "ConstantSharing", "NhwcTransformer", "TransposeOptimizer",
+)  # fmt: skip
 
 _TYPES: dict[str, Any] = {
     "float": np.float32, "double": np.float64, "float16": np.float16,
@@ -75,8 +79,9 @@ class Session:
             a Relu in front of it away, as if codes had no sign (seen in 1.31).
         plan_memory: whether places of tensors are planned ahead, which takes time that grows with
             the square of the number of nodes, and holds the memory between runs.
-        pack: whether each node has its weights laid out as its kernel reads them. It takes a copy
-            for each, and time at the start; products of matrices are faster then.
+        brief: whether it is for a few runs. Then weights are not laid out as their kernels read
+            them, nor is the graph searched for what it holds twice: both take longer than they
+            save.
         int8: whether kernels for int8 activations are there, as on Arm; where not, they become
             uint8, as on x86. None: as on this machine.
         profile: where ONNX Runtime writes what each node took: the beginning of a path.
@@ -96,7 +101,7 @@ class Session:
         spin: bool = False,
         qdq: bool = True,
         plan_memory: bool = True,
-        pack: bool = True,
+        brief: bool = False,
         int8: bool | None = None,
         profile: str | PathLike[str] | None = None,
     ) -> None:
@@ -104,7 +109,7 @@ class Session:
         options.log_severity_level = 3  # errors; warnings are about ONNX Runtime's own matters
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
         options.enable_mem_reuse = options.enable_mem_pattern = plan_memory
-        options.add_session_config_entry("session.disable_prepacking", str(int(not pack)))
+        options.add_session_config_entry("session.disable_prepacking", str(int(brief)))
         basic = _holds_float8(model)
         qdq = qdq and not basic
         options.add_session_config_entry("session.disable_quant_qdq", str(int(not qdq)))
@@ -128,7 +133,10 @@ class Session:
             source = _source(model, files)
             try:
                 self._session = ort.InferenceSession(
-                    source, options, providers=list(resolve(providers))
+                    source,
+                    options,
+                    providers=list(resolve(providers)),
+                    disabled_optimizers=_SLOW if brief else None,
                 )
             except Exception as error:  # ONNX Runtime's exceptions share no base class
                 raise UnsupportedModelError(
