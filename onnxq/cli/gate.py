@@ -43,6 +43,7 @@ def gate(
     from onnxq.errors import ConditionError, OptionError
     from onnxq.report.gate import Conditions
     from onnxq.report.gate import gate as check
+    from onnxq.report.headline import applied_by
 
     wanted = Conditions(
         min_sqnr=min_sqnr, max_metric_drop=max_metric_drop, min_coverage=min_coverage,
@@ -50,7 +51,8 @@ def gate(
     )  # fmt: skip
     if not wanted.any:
         raise OptionError("nothing is required of the report", hint="--min-sqnr 20, for example")
-    checks = check(read_report(report), wanted)
+    found = read_report(report)
+    checks = check(found, wanted)
     failed = [c for c in checks if not c.passed]
     if json:
         write_json({
@@ -60,10 +62,14 @@ def gate(
     if failed:
         failed.sort(key=lambda c: abs(c.found - c.limit), reverse=True)
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+        command = applied_by(found, str(report))
+        hint = (
+            f"the report's recommendation: {command}" if command else "--recipe best, or onnxq tune"
+        )
         raise ConditionError(
             f"{len(failed)} of {len(checks)} conditions on '{report.name}' are not met",
             why="; ".join(map(str, failed[:5])) + more,
-            hint="the report's recommendation: onnxq quantize … --exclude-from " + str(report),
+            hint=hint,
         )
     if not quiet and not json:
         few = "; ".join(map(str, checks[:3])) + (" …" if len(checks) > 3 else "")

@@ -67,6 +67,15 @@ def recommended_text(item: object) -> str:
     return text + (f": {', '.join(facts)}" if facts else "")
 
 
+def applied_by(report: Report, path: str) -> str:
+    """The command that does what *report*, in the file *path*, recommends; "" where it does not."""
+    advice = report.get("recommendation") or []
+    actions = {item.get("action") for item in advice if isinstance(item, Mapping)}
+    if "float" in actions:
+        return f"onnxq quantize … --exclude-from {path}"
+    return "onnxq quantize … --activations int16" if "int16" in actions else ""
+
+
 def _joined(advice: Sequence[Any], width: int) -> tuple[Mapping[str, Any], int]:
     """The first entry of *advice* with those that only help together with it, and their number."""
     names = {advice[0].get("node"), *(advice[0].get("together") or ())}

@@ -37,6 +37,21 @@ def test_gate(folder):
 
 
 @pytest.mark.parametrize(
+    ("actions", "hint"),
+    [
+        (("float", "int16"), "--exclude-from own.json"), (("int16",), "--activations int16"),
+        ((), "--recipe best"),
+    ],
+)  # fmt: skip
+def test_gate_says_how_to_apply_what_is_recommended(actions, hint, tmp_path):
+    report = sample()
+    report["recommendation"] = [{"node": "a", "action": action} for action in actions]
+    (tmp_path / "own.json").write_text(json.dumps(report), encoding="utf-8")
+    failed = onnxq("gate", "own.json", "--min-sqnr", "900", cwd=tmp_path)
+    assert hint in failed.stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("gate", "a.json"), ("gate", "missing.json", "--min-sqnr", "1"),

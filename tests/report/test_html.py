@@ -122,3 +122,11 @@ def test_it_is_one_small_file_that_holds_the_report() -> None:
     assert {e["node"] for e in json.loads(data)["layers"]} == {
         e["node"] for e in sample()["layers"]
     }
+
+
+def test_it_says_how_to_apply_what_is_recommended() -> None:
+    report = sample()
+    assert "--exclude-from REPORT.json" in to_html(report)
+    report["recommendation"] = [{"node": "a", "action": "int16"}]
+    assert "--activations int16" in to_html(report)
+    assert "--exclude-from" not in to_html(report)

@@ -93,6 +93,7 @@ def _facts(report: Mapping[str, Any]) -> dict[str, Any]:
         "warnings": [str(w) for w in report.get("warnings") or []],
         "recommendation": list(report.get("recommendation") or []),
         "sentence": headline.recommended_text,
+        "applied_by": headline.applied_by(report, "REPORT.json"),
         "tune": report.get("tune"),
         "front": to_svg(report["tune"], alone=False) if report.get("tune") else "",
     }
