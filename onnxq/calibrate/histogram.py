@@ -44,7 +44,7 @@ class Histogram:
 
     Of a tensor with more than *values* values in one sample every k-th is counted, k times, with k
     the smallest odd number that leaves at most *values*. (Odd, so that it does not fall into step
-    with rows of even length.) A hundred samples still give most of a million values.
+    with rows of even length.) A hundred samples still give millions of values.
     After 128 samples a tensor of which half a million values were seen has enough.
 
     Attributes:
@@ -55,7 +55,7 @@ class Histogram:
     """
 
     bins: int = 4096
-    values: int = 1 << 13
+    values: int = 1 << 14
     floors: tuple[float, ...] | None = None
     weights: tuple[int, ...] | None = None
 
