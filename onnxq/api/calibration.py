@@ -233,7 +233,7 @@ def open_calibration(
     """
     if isinstance(data, Calibration):
         return data
-    session = Session(model.to_proto(), (CPU,), optimize=bool(states), brief=not states)
+    session = Session(model.to_proto(), (CPU,), optimize=bool(states))
     if data is None and not random:
         raise DataError(
             "no calibration data",

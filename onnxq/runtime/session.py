@@ -32,7 +32,7 @@ _FLOAT8 = (onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E5M2)
 _FLOAT8_OPSET = 19
 #: Protobuf cannot serialize more; a larger model goes to ONNX Runtime as a file.
 LARGEST_MESSAGE = (1 << 31) - (1 << 26)
-#: Optimizers that take longer on a large graph than a few runs could save.
+#: What a brief session leaves out.
 _SLOW = (
     "CommonSubexpressionElimination", "ConstantSharing", "NhwcTransformer", "TransposeOptimizer",
 )  # fmt: skip
@@ -80,8 +80,8 @@ class Session:
         plan_memory: whether places of tensors are planned ahead, which takes time that grows with
             the square of the number of nodes, and holds the memory between runs.
         brief: whether it is for a few runs. Then weights are not laid out as their kernels read
-            them, nor is the graph searched for what it holds twice: both take longer than they
-            save.
+            them, which takes a copy of each, and optimizers that take longer on a large graph than
+            they save are left out.
         int8: whether kernels for int8 activations are there, as on Arm; where not, they become
             uint8, as on x86. None: as on this machine.
         profile: where ONNX Runtime writes what each node took: the beginning of a path.
