@@ -2,7 +2,7 @@
 
 Fitted to profiles of blocks of 16 to 512 channels, onnxruntime 1.31, on one core of a Xeon of
 2 GHz; for AVX2 the same core with the later instruction sets hidden, by
-``tests/bench/without_vnni.c``. Plans depend on ratios alone.
+``tests/bench/without_vnni.py``. Plans depend on ratios alone.
 """
 
 from __future__ import annotations

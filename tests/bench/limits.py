@@ -4,8 +4,8 @@
 each Conv, multiply-accumulates a nanosecond in float and on integers. An instruction of 256 bits
 does 8 float FMAs; VPMADDUBSW, VPMADDWD and VPADDD do 32 products of bytes in three instructions,
 of which two go to the two ports that FMA has: at most 2 x float. VPDPBUSD does 32 in one: 4 x.
-Beside it stands what one large product of matrices reaches, the practical ceiling. Preload
-``without_vnni.c`` to see a processor without VNNI.
+Beside it stands what one large product of matrices reaches, the practical ceiling. Run it by
+``without_vnni.py`` to see a processor without VNNI.
 """
 
 from __future__ import annotations

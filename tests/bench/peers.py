@@ -10,8 +10,8 @@
 The peers live in an environment of their own, for they ask for other versions of what onnxq needs;
 one that is missing there is named as such. Every quantizer runs as a process, of which time and
 memory are measured. Speeds are those of all files in turn, in one process: on one and on two
-threads, with this processor's instructions and, where CPUID can be made to fault
-(``without_vnni.c``), with AVX2 alone. What ``peers.json`` has of other processors is kept.
+threads, with this processor's instructions and, where later ones can be hidden
+(``without_vnni.py``), with AVX2 alone. What ``peers.json`` has of other processors is kept.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from compare import (
     zoo_program,
 )
 from process import run
+from without_vnni import hiding
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "peers.json"
@@ -72,7 +73,11 @@ def settings(python: str, repeat: int) -> list[Setting]:
 
 
 def compare(
-    name: str, given: Sequence[Setting], absent: Mapping[str, str], hide: Path | None, folder: Path
+    name: str,
+    given: Sequence[Setting],
+    absent: Mapping[str, str],
+    hide: Mapping[str, str] | None,
+    folder: Path,
 ) -> dict[str, Any]:
     """All of *given* on the network *name*; *absent* says why a tool cannot be run."""
     entry = entries()[name]
@@ -117,24 +122,13 @@ def covered(out: Path) -> dict[str, Any]:
 
 
 def speeds(
-    data: Path, files: Sequence[Path], threads: int, hide: Path | None
+    data: Path, files: Sequence[Path], threads: int, hide: Mapping[str, str] | None
 ) -> dict[str, dict[str, Any]]:
-    """What ``speed.py`` measures, with the library *hide* preloaded."""
-    before = ["env", f"LD_PRELOAD={hide}"] if hide else []
+    """What ``speed.py`` measures, with the variables *hide* in its environment."""
+    before = ["env", *(f"{name}={value}" for name, value in hide.items())] if hide else []
     program = [sys.executable, HERE / "speed.py", data, *files, "--threads", str(threads)]
     found: dict[str, dict[str, Any]] = json.loads(required(run([*before, *program])).output)
     return found
-
-
-def hiding(folder: Path) -> Path | None:
-    """The library that hides what is later than AVX2; None where that is not possible."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
-    out = folder / "without_vnni.so"
-    made = run([compiler, "-O2", "-shared", "-fPIC", HERE / "without_vnni.c", "-o", out])
-    works = not made.code and not run(["env", f"LD_PRELOAD={out}", sys.executable, "-c", ""]).code
-    return out if works else None
 
 
 def absences(python: str) -> tuple[dict[str, str], dict[str, str]]:

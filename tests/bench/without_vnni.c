@@ -1,15 +1,17 @@
 /* Hides AVX-512, VNNI and AMX from a program, so that kernels are timed as on a CPU without them.
  *
- *     cc -O2 -shared -fPIC without_vnni.c -o without_vnni.so
- *     LD_PRELOAD=./without_vnni.so onnxq bench FLOAT QUANTIZED --threads 1
+ * ``without_vnni.py`` compiles and preloads it.
  *
  * Linux on x86-64 can let the instruction CPUID fault (arch_prctl ARCH_SET_CPUID, Linux 4.12, where
  * the processor has cpuid_fault). The handler executes it and clears the bits of the features.
+ * Where it cannot, WITHOUT_VNNI_TRAPS says that CPUID was replaced by a trap (INT3, NOP) in a copy
+ * of the library whose kernels are timed; the handler of the trap does the same.
  */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -17,7 +19,8 @@
 
 #define ARCH_SET_CPUID 0x1012
 
-static struct sigaction before;
+static struct sigaction before[2]; /* what handled faults, and traps */
+static int faults;                 /* whether CPUID faults here */
 
 static long allow_cpuid(unsigned long allowed) {
   return syscall(SYS_arch_prctl, ARCH_SET_CPUID, allowed);
@@ -35,23 +38,32 @@ static void hide(uint32_t leaf, uint32_t sub, uint32_t *a, uint32_t *b, uint32_t
   }
 }
 
+static void answer(greg_t *r) {
+  uint32_t leaf = (uint32_t)r[REG_RAX], sub = (uint32_t)r[REG_RCX], a = leaf, b, c = sub, d;
+  if (faults) allow_cpuid(1);
+  __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  if (faults) allow_cpuid(0);
+  hide(leaf, sub, &a, &b, &c, &d);
+  r[REG_RAX] = a, r[REG_RBX] = b, r[REG_RCX] = c, r[REG_RDX] = d;
+}
+
 static void handle(int sig, siginfo_t *info, void *context) {
   greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
   const uint8_t *at = (const uint8_t *)r[REG_RIP];
-  if (at[0] != 0x0f || at[1] != 0xa2) { /* not CPUID: what would have happened without us */
-    if (before.sa_flags & SA_SIGINFO && before.sa_sigaction)
-      before.sa_sigaction(sig, info, context);
+  int trap = sig == SIGTRAP; /* the trap is behind us: INT3, and the NOP to come */
+  if (trap && at[-1] == 0xcc && at[0] == 0x90) {
+    answer(r);
+    r[REG_RIP] += 1;
+  } else if (!trap && at[0] == 0x0f && at[1] == 0xa2) {
+    answer(r);
+    r[REG_RIP] += 2;
+  } else { /* not CPUID: what would have happened without us */
+    const struct sigaction *then = &before[trap];
+    if (then->sa_flags & SA_SIGINFO && then->sa_sigaction)
+      then->sa_sigaction(sig, info, context);
     else
-      signal(SIGSEGV, SIG_DFL);
-    return;
+      signal(sig, SIG_DFL);
   }
-  uint32_t leaf = (uint32_t)r[REG_RAX], sub = (uint32_t)r[REG_RCX], a = leaf, b, c = sub, d;
-  allow_cpuid(1);
-  __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  allow_cpuid(0);
-  hide(leaf, sub, &a, &b, &c, &d);
-  r[REG_RAX] = a, r[REG_RBX] = b, r[REG_RCX] = c, r[REG_RDX] = d;
-  r[REG_RIP] += 2;
 }
 
 __attribute__((constructor)) static void start(void) {
@@ -59,8 +71,10 @@ __attribute__((constructor)) static void start(void) {
   memset(&action, 0, sizeof action);
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  sigaction(SIGSEGV, &action, &before);
-  if (allow_cpuid(0)) {
+  sigaction(SIGSEGV, &action, &before[0]);
+  sigaction(SIGTRAP, &action, &before[1]);
+  faults = !allow_cpuid(0);
+  if (!faults && !getenv("WITHOUT_VNNI_TRAPS")) {
     perror("CPUID cannot be made to fault here");
     _exit(1);
   }
