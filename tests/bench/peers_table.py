@@ -47,7 +47,7 @@ def tables(found: Sequence[Mapping[str, Any]]) -> str:
         *map(table, found),
         "*CPU s* and *peak* are of the whole process; the last columns are speeds against float at"
         " batch 1, all files of a network taking turns, with the processor's instructions or with"
-        " AVX2 alone (which not every processor can be made to pretend), on as many threads.",
+        " AVX2 alone (the later instructions hidden), on as many threads.",
     ]
     return "\n\n".join(parts)
 

@@ -55,24 +55,32 @@ def trapping(folder: Path) -> None:
     package = folder / "onnxruntime"
     shutil.copytree(Path(spec.origin).parent, package, copy_function=os.symlink)
     (library,) = (package / "capi").glob("onnxruntime_pybind11_state*.so")
-    data = bytearray(library.read_bytes())
-    for offset in instructions(library, "cpuid"):
-        assert data[offset : offset + 2] == CPUID
-        data[offset : offset + 2] = TRAP
+    data = library.resolve()
     library.unlink()
-    library.write_bytes(data)
+    shutil.copyfile(data, library)
+    with library.open("r+b") as file:
+        for offset in instructions(library, "cpuid"):
+            file.seek(offset)
+            assert file.read(2) == CPUID
+            file.seek(offset)
+            file.write(TRAP)
 
 
 def instructions(library: Path, name: str) -> list[int]:
-    """Where in the file *library* the instruction *name* stands, in bytes from its beginning."""
+    """Where in the file *library* the instruction *name* stands, in bytes from its beginning.
+
+    Its text of hundreds of megabytes is read by the line: what this process holds at its peak would
+    be counted as that of the programs whose memory it measures (``process.py``).
+    """
     sections = subprocess.check_output(["objdump", "-h", "-j", ".text", library], text=True)
     fields = re.search(r"\.text +[0-9a-f]+ +([0-9a-f]+) +[0-9a-f]+ +([0-9a-f]+)", sections)
     assert fields is not None
     address, offset = (int(field, 16) for field in fields.groups())
-    code = subprocess.check_output(
-        ["objdump", "-d", "-j", ".text", "--no-show-raw-insn", library], text=True
-    )
-    found = re.findall(rf"^ *([0-9a-f]+):\t{name}\b", code, flags=re.MULTILINE)
+    command = ["objdump", "-d", "-j", ".text", "--no-show-raw-insn", library]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = [line.split(":")[0] for line in process.stdout if f":\t{name}" in line]
+    assert not process.returncode
     return [int(at, 16) - address + offset for at in found]
 
 
